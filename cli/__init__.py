@@ -1,0 +1,1 @@
+"""The `akua` command: environment, wiring and presentation. Nothing below imports this."""

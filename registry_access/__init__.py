@@ -1,0 +1,1 @@
+"""What the webhook, the proxy and the command line must agree on."""

@@ -1,0 +1,99 @@
+"""The answer to "may this token pull this?": an ordered list of gates, each passed or failed with a reason.
+
+The order is DESIGN.md's "The way of a pull"; `akua explain`, the registry error, the audit row and the log line all show
+this one value.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Gate(StrEnum):
+    """What is checked, in the order in which it is checked."""
+
+    PATH = "path"
+    TOKEN = "token"  # noqa: S105 - the gate's name
+    INSTALL = "install"
+    ENTITLEMENT = "entitlement"
+    CREDENTIAL = "credential"
+    FRESHNESS = "freshness"
+    AUDIT = "audit"
+    UPSTREAM = "upstream"
+
+
+class Reason(StrEnum):
+    """Why a gate failed. Stable codes: they are metric labels, audit values and what a script may match."""
+
+    PASSED = "passed"
+    PATH_INVALID = "path-invalid"
+    TOKEN_MISSING = "token-missing"  # noqa: S105
+    TOKEN_INVALID = "token-invalid"  # noqa: S105
+    TOKEN_EXPIRED = "token-expired"  # noqa: S105
+    TOKEN_SUPERSEDED = "token-superseded"  # noqa: S105
+    SCOPE_INSUFFICIENT = "scope-insufficient"
+    INSTALL_UNKNOWN = "install-unknown"
+    INSTALL_REPLACED = "install-replaced"
+    INSTALL_REVOKED = "install-revoked"
+    INSTALL_EXPIRED = "install-expired"
+    NOT_ENTITLED = "not-entitled"
+    CREDENTIAL_MISSING = "credential-missing"
+    CREDENTIAL_DISABLED = "credential-disabled"
+    CREDENTIAL_AMBIGUOUS = "credential-ambiguous"
+    SECRET_MISSING = "secret-missing"  # noqa: S105
+    SECRET_INVALID = "secret-invalid"  # noqa: S105
+    STATE_STALE = "state-stale"
+    AUDIT_UNAVAILABLE = "audit-unavailable"
+    UPSTREAM_UNAUTHORIZED = "upstream-unauthorized"
+    UPSTREAM_DENIED = "upstream-denied"
+    UPSTREAM_NOT_FOUND = "upstream-not-found"
+    UPSTREAM_RATE_LIMITED = "upstream-rate-limited"
+    UPSTREAM_UNREACHABLE = "upstream-unreachable"
+    UPSTREAM_FAILED = "upstream-failed"
+    UPSTREAM_TRUNCATED = "upstream-truncated"
+    UPSTREAM_CORRUPT = "upstream-corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate's outcome. `detail` is a sentence for a person; it names objects, never secrets."""
+
+    gate: Gate
+    reason: Reason
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.reason is Reason.PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The gates that were asked, in order; evaluation stops at the first that fails."""
+
+    id: str
+    results: tuple[GateResult, ...]
+
+    @property
+    def refusal(self) -> GateResult | None:
+        """The gate that failed, or None when all that were asked passed."""
+        return next((result for result in self.results if not result.passed), None)
+
+    @property
+    def allowed(self) -> bool:
+        return self.refusal is None
+
+    def extended(self, *results: GateResult) -> Decision:
+        """The same decision (same id) with further gates behind."""
+        return Decision(self.id, (*self.results, *results))
+
+
+def new_decision_id() -> str:
+    """A decision id: ``dec_`` and 16 hexadecimal digits (64 random bits), short enough to read out on a call."""
+    return "dec_" + secrets.token_hex(8)
+
+
+def passed(gate: Gate, detail: str = "") -> GateResult:
+    return GateResult(gate, Reason.PASSED, detail)

@@ -1,0 +1,1 @@
+"""Process plumbing: settings, logging, metrics, health, serving. Knows nothing of registries or pods."""

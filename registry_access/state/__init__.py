@@ -1,0 +1,1 @@
+"""Where resources live: one interface, and its adapters (Kubernetes, directory). Nothing here decides about pulls."""
