@@ -1,7 +1,7 @@
 """The answer to "may this token pull this?": an ordered list of gates, each passed or failed with a reason.
 
-The order is DESIGN.md's "The way of a pull"; `akua explain`, the registry error, the audit row and the log line all show
-this one value.
+The order is docs/request-handling.md's; `akua explain`, the registry error, the audit row and the log line all show this
+one value.
 """
 
 from __future__ import annotations

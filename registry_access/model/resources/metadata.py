@@ -63,7 +63,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A status condition (Kubernetes API conventions, "Typical status properties"). `status`: True, False or Unknown."""
+    """A status condition (Kubernetes API conventions, "Typical status properties"); `status` is True, False or Unknown."""
 
     type: str
     status: str
