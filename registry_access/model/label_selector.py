@@ -1,0 +1,80 @@
+"""Kubernetes label selectors (meta/v1 LabelSelector): matchLabels and matchExpressions, all of which must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operator(StrEnum):
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One matchExpressions entry. `values` is empty for Exists and DoesNotExist."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        present = self.key in labels
+        if self.operator is Operator.EXISTS:
+            return present
+        if self.operator is Operator.DOES_NOT_EXIST:
+            return not present
+        listed = present and labels[self.key] in self.values
+        return listed if self.operator is Operator.IN else not listed
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """Selects by labels; an empty selector selects everything."""
+
+    match_labels: tuple[tuple[str, str], ...] = ()
+    match_expressions: tuple[Requirement, ...] = ()
+
+    @property
+    def selects_everything(self) -> bool:
+        return not self.match_labels and not self.match_expressions
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(labels.get(key) == value for key, value in self.match_labels) and all(
+            requirement.matches(labels) for requirement in self.match_expressions
+        )
+
+    def may_overlap(self, other: LabelSelector) -> bool:
+        """Whether one set of labels could match both. False only when one key is required to differ; else cautious."""
+        required = dict(self.match_labels)
+        if any(key in required and required[key] != value for key, value in other.match_labels):
+            return False
+        return not (_excludes(self, other) or _excludes(other, self))
+
+    def to_manifest(self) -> dict[str, object]:
+        manifest: dict[str, object] = {}
+        if self.match_labels:
+            manifest["matchLabels"] = dict(self.match_labels)
+        if self.match_expressions:
+            manifest["matchExpressions"] = [
+                {
+                    "key": item.key,
+                    "operator": str(item.operator),
+                    **({"values": list(item.values)} if item.values else {}),
+                }
+                for item in self.match_expressions
+            ]
+        return manifest
+
+
+def _excludes(first: LabelSelector, second: LabelSelector) -> bool:
+    """Whether a matchLabels pair of `first` contradicts an expression of `second` on the same key."""
+    return any(
+        requirement.key == key and not requirement.matches({key: value})
+        for key, value in first.match_labels
+        for requirement in second.match_expressions
+    )

@@ -1,0 +1,62 @@
+"""Upstream registry hosts: their normal form, and the path segment that stands for one behind the proxy.
+
+A repository name cannot contain ``:``, so a host with a port is written ``name_5000``. That is reversible because a host name
+has no underscore; ``name-5000`` would be ambiguous (reference: distribution-spec, "Pulling manifests", <name>).
+"""
+
+from __future__ import annotations
+
+import re
+
+from registry_access.model.errors import InvalidRegistryHost
+
+DOCKER_HUB = "docker.io"
+_DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOST = re.compile(rf"(?:{_NAME}|\[(?:[a-fA-F0-9:]+)\])(?::[0-9]+)?", re.ASCII)
+_LOWER_NAME = _NAME.replace("a-zA-Z", "a-z")
+_SEGMENT = re.compile(rf"(?P<name>{_LOWER_NAME})(?:_(?P<port>[0-9]{{1,5}}))?", re.ASCII)
+_NAMED_HOST = re.compile(rf"(?P<name>{_LOWER_NAME})(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII)
+MAXIMUM_PORT = 65535
+
+
+def is_registry_host(text: str) -> bool:
+    """Whether `text` is ``host[:port]`` by distribution's domain grammar (a name, an IPv4 address or ``[IPv6]``)."""
+    return _HOST.fullmatch(text) is not None
+
+
+def normalize_registry_host(text: str) -> str:
+    """`text` in lower case, Docker Hub's several names as ``docker.io``. Raises InvalidRegistryHost."""
+    if not is_registry_host(text):
+        raise InvalidRegistryHost(
+            "not a registry host",
+            field="registry",
+            remedy="write host[:port] without a scheme or a path, such as ghcr.io or registry.example.com:5000",
+        )
+    lowered = text.lower()
+    return DOCKER_HUB if lowered in _DOCKER_HUB_NAMES else lowered
+
+
+def host_to_segment(host: str) -> str | None:
+    """The path segment for a normalized `host`: ``name:5000`` as ``name_5000``; None where none can be written (IPv6)."""
+    match = _NAMED_HOST.fullmatch(host)
+    if match is None or not _is_port(match["port"]):
+        return None
+    return f"{match['name']}_{match['port']}" if match["port"] else match["name"]
+
+
+def segment_to_host(segment: str) -> str:
+    """The exact inverse of `host_to_segment`. Raises InvalidRegistryHost on what it cannot have given."""
+    match = _SEGMENT.fullmatch(segment)
+    if match is None or not _is_port(match["port"]):
+        raise InvalidRegistryHost(
+            "not a registry host's path segment",
+            field="path",
+            remedy="write the upstream registry's host in lower case, its port behind an underscore (name_5000)",
+        )
+    return f"{match['name']}:{match['port']}" if match["port"] else match["name"]
+
+
+def _is_port(digits: str | None) -> bool:
+    return digits is None or (digits[0] != "0" and int(digits) <= MAXIMUM_PORT)

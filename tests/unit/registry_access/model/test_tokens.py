@@ -1,0 +1,220 @@
+"""Install tokens and access tokens: what verifies, and every forgery that does not (threats 7-10, 12)."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry_access.model.access_token import AccessTokenClaims, mint_access_token, verify_access_token
+from registry_access.model.errors import InvalidInput, InvalidToken
+from registry_access.model.install_token import (
+    INSTALL_TOKEN,
+    InstallTokenClaims,
+    install_payload,
+    mint_install_token,
+    verify_install_token,
+)
+from registry_access.model.scope import parse_scope
+from registry_access.model.signed_token import sign_token
+from registry_access.model.signing_key import SigningKey, VerificationKeys
+
+NOW = 1_800_000_000
+KEY = SigningKey.generate()
+KEYS = VerificationKeys.of([KEY])
+CLAIMS = InstallTokenClaims("acme", "shop", "uid-1", 3, "tok_0123456789", NOW, NOW + 3600, "oci.akua.dev")
+
+
+def verify(token: str, now: float = NOW) -> InstallTokenClaims:
+    return verify_install_token(token, KEYS, audience="oci.akua.dev", now=now)
+
+
+def encode(part: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def signed(payload_part: str, header: dict[str, Any] | None = None) -> str:
+    """A token with a good signature over whatever payload and header the test wants."""
+    head = encode(header or {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id})
+    signature = KEY.private.sign(f"{head}.{payload_part}".encode())
+    return f"{head}.{payload_part}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def payload(**changes: object) -> dict[str, object]:
+    return {"iss": INSTALL_TOKEN.issuer, **install_payload(CLAIMS), **changes}
+
+
+def reason(token: str, now: float = NOW) -> str:
+    with pytest.raises(InvalidToken) as caught:
+        verify(token, now)
+    assert token not in str(caught.value)
+    return caught.value.reason
+
+
+def test_what_is_minted_verifies() -> None:
+    assert verify(mint_install_token(CLAIMS, KEY)) == CLAIMS
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"iss": ["registry.akua.dev/install-sync"]}, "issuer"),
+        ({"iss": "someone-else"}, "issuer"),
+        ({"iss": "\ud800"}, "issuer"),
+        ({"aud": "evil.example"}, "audience"),
+        ({"aud": ["oci.akua.dev"]}, "audience"),
+        ({"exp": None}, "claims"),
+        ({"exp": True}, "claims"),
+        ({"exp": "9999999999"}, "claims"),
+        ({"exp": 1e400}, "claims"),
+        ({"iat": None}, "claims"),
+        ({"jti": ""}, "claims"),
+        ({"jti": "\ud800\ud800\ud800\ud800\ud800\ud800\ud800\ud800"}, "claims"),
+        ({"sub": "install:acme"}, "claims"),
+        ({"sub": "user:acme/shop"}, "claims"),
+        ({"sub": "install:acme/shop/x"}, "claims"),
+        ({"sub": 7}, "claims"),
+        ({"uid": ""}, "claims"),
+        ({"gen": True}, "claims"),
+        ({"gen": -1}, "claims"),
+        ({"exp": NOW + 500 * 86_400}, "lifetime"),
+        ({"exp": NOW - 10}, "lifetime"),
+        ({"iat": NOW + 120}, "not-yet-valid"),
+    ],
+)
+def test_claims_are_required_and_typed(changes: dict[str, object], expected: str) -> None:
+    assert reason(signed(encode(payload(**changes)))) == expected
+
+
+def test_the_leeway_is_thirty_seconds() -> None:
+    token = mint_install_token(CLAIMS, KEY)
+    assert verify(token, NOW + 3600 + 29) == CLAIMS
+    assert verify(token, NOW - 29) == CLAIMS
+    assert reason(token, NOW + 3600 + 31) == "expired"
+    assert reason(token, NOW - 31) == "not-yet-valid"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "none", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id},
+        {"alg": "HS256", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id},
+        {"alg": "EdDSA", "typ": "JWT", "kid": KEY.key_id},
+        {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id, "crit": ["x"]},
+        {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id, "jku": "https://evil.example/jwks"},
+        {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id, "jwk": {}},
+        {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id, "x5u": "https://evil.example"},
+        {"alg": "EdDSA", "typ": INSTALL_TOKEN.type},
+        {"alg": "EdDSA", "typ": [], "kid": KEY.key_id},
+    ],
+)
+def test_headers_hold_what_we_write_and_nothing_else(header: dict[str, Any]) -> None:
+    assert reason(signed(encode(payload()), header)) == "type"
+
+
+@pytest.mark.parametrize("key_id", ["unknown", "../../etc/passwd", 7, None, ["a"]])
+def test_key_ids_name_local_keys_only(key_id: object) -> None:
+    header = {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": key_id}
+    assert reason(signed(encode(payload()), header)) == "unknown-key"
+
+
+def test_other_keys_and_algorithms_do_not_verify() -> None:
+    forged = sign_token(INSTALL_TOKEN, SigningKey("x", SigningKey.generate().private), payload())
+    assert reason(forged) == "unknown-key"
+    impostor = SigningKey(KEY.key_id, SigningKey.generate().private)
+    assert reason(mint_install_token(CLAIMS, impostor)) == "signature"
+    rsa = generate_private_key(65537, 2048)
+    assert reason(jwt.encode(payload(), rsa, algorithm="RS256", headers={"kid": KEY.key_id})) == "malformed"
+
+
+def test_only_the_canonical_signature_verifies() -> None:
+    token = mint_install_token(CLAIMS, KEY)
+    assert reason(token + "==") == "malformed"
+    assert reason(token + "\n") == "malformed"
+    assert reason(token.replace(".", "..", 1)) == "malformed"
+    assert reason("a" * 9000) == "malformed"
+    # The last base64 digit of 64 bytes carries 4 unused bits: another spelling of the same signature must not pass.
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    respelled = token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
+    assert reason(respelled) in {"malformed", "signature"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        base64.urlsafe_b64encode(b'{"iss":"a","iss":"b"}').rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(b"[1,2]").rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(b"\xff\xfe").rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(b"[" * 3000).rstrip(b"=").decode(),
+    ],
+)
+def test_payloads_that_are_no_plain_object(part: str) -> None:
+    assert reason(signed(part)) == "claims"
+    assert reason(f"{part}.{encode(payload())}.{'A' * 86}") == "malformed"
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused_and_nothing_else_is_raised(text: str) -> None:
+    with pytest.raises(InvalidToken):
+        verify(text)
+
+
+SCOPE = parse_scope("repository:ghcr.io/acme/app:pull")
+ACCESS = AccessTokenClaims(dataclasses.replace(CLAIMS, expires_at=NOW + 300), "tok_parent_01", (SCOPE,))
+
+
+def test_access_tokens_open_their_scopes_only() -> None:
+    claims = verify_access_token(mint_access_token(ACCESS, KEY), KEYS, audience="oci.akua.dev", now=NOW)
+    assert claims == ACCESS
+    assert claims.opens("ghcr.io/acme/app")
+    assert not claims.opens("ghcr.io/acme/other")
+    pushing = dataclasses.replace(
+        claims, scopes=(parse_scope("repository:ghcr.io/acme/app:push"), parse_scope("registry:a:pull"))
+    )
+    assert not pushing.opens("ghcr.io/acme/app")
+
+
+def test_neither_kind_of_token_passes_for_the_other() -> None:
+    assert reason(mint_access_token(ACCESS, KEY)) == "type"
+    with pytest.raises(InvalidToken, match="type"):
+        verify_access_token(mint_install_token(CLAIMS, KEY), KEYS, audience="oci.akua.dev", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "access", [None, "all", [7], [{"type": "repository", "name": "a"}], [{"type": "r", "name": "a", "actions": [1]}]]
+)
+def test_malformed_access_is_refused(access: object) -> None:
+    from registry_access.model.access_token import ACCESS_TOKEN
+
+    token = sign_token(ACCESS_TOKEN, KEY, {**install_payload(ACCESS.install), "parent": "tok_parent_01", "access": access})
+    with pytest.raises(InvalidToken, match="claims"):
+        verify_access_token(token, KEYS, audience="oci.akua.dev", now=NOW)
+
+
+def test_keys_survive_their_files_and_hide_themselves() -> None:
+    again = SigningKey.from_pem(KEY.to_pem())
+    assert again.key_id == KEY.key_id
+    assert "private" not in repr(KEY).lower() or "Ed25519" not in repr(KEY)
+    assert VerificationKeys.from_jwks(KEYS.to_jwks()).by_id.keys() == {KEY.key_id}
+    verify_install_token(
+        mint_install_token(CLAIMS, again), VerificationKeys.from_jwks(KEYS.to_jwks()), audience="oci.akua.dev", now=NOW
+    )
+
+
+def test_key_files_that_are_none() -> None:
+    rsa = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for pem in (b"", b"-----BEGIN nonsense", rsa):
+        with pytest.raises(InvalidInput, match="Ed25519"):
+            SigningKey.from_pem(pem)
+    for jwks in ("", "{}", '{"keys":[7]}', '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}'):
+        with pytest.raises(InvalidInput, match="JWK"):
+            VerificationKeys.from_jwks(jwks)
+    assert VerificationKeys.from_jwks('{"keys":[{"kty":"RSA"}]}').by_id == {}
