@@ -71,6 +71,9 @@ class LabelSelector:
         return manifest
 
 
+EVERYTHING = LabelSelector()
+
+
 def _excludes(first: LabelSelector, second: LabelSelector) -> bool:
     """Whether a matchLabels pair of `first` contradicts an expression of `second` on the same key."""
     return any(
