@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from sys import intern
 from types import MappingProxyType
+from typing import ClassVar, TypeVar
 
+from registry_access.model.errors import InvalidManifest
+from registry_access.model.resources.field_reader import FieldReader, Origin, rfc3339
+
+S = TypeVar("S")
 GROUP = "registry.akua.dev"
 API_VERSION = f"{GROUP}/v1alpha1"
+CORE_API_VERSION = "v1"
 EMPTY: Mapping[str, str] = MappingProxyType({})
+# kubectl's copy of what was applied: as large as the object itself, and with a Secret's values in it.
+LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 WORKSPACE_LABEL = f"{GROUP}/workspace"  # on a Namespace: "true"
 SECRET_LABEL = f"{GROUP}/secret"  # on a version Secret: the workspace secret's name
@@ -34,6 +44,14 @@ class Kind(StrEnum):
     INSTALL = "Install"
     PULL_GRANT = "PullGrant"
 
+    @property
+    def namespaced(self) -> bool:
+        return self is not Kind.NAMESPACE
+
+    @property
+    def api_version(self) -> str:
+        return CORE_API_VERSION if self in (Kind.NAMESPACE, Kind.SECRET) else API_VERSION
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
@@ -49,7 +67,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """`resource_version` is opaque: compare for equality only. `generation` grows with every change of spec."""
+    """`resource_version` is opaque: compare for equality only. `generation` grows with every change of spec.
+
+    `deletion_time` is set while finalizers hold a deleted object back; to every gate such an object is gone.
+    """
 
     name: str
     namespace: str = ""
@@ -59,6 +80,78 @@ class Metadata:
     creation_time: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     annotations: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    deletion_time: datetime | None = None
+    finalizers: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, reader: FieldReader, kind: Kind) -> Metadata:
+        """The `metadata` of a manifest of `kind`. Raises InvalidManifest."""
+        reader.ignore("managedFields", "ownerReferences", "generateName", "selfLink", "deletionGracePeriodSeconds")
+        name = reader.name("name", default=None)
+        namespace = reader.name("namespace", default="", maximum=63)
+        if kind.namespaced and not namespace:
+            raise reader.invalid("namespace", f"a {kind} lives in a namespace", "write metadata.namespace")
+        if namespace and not kind.namespaced:
+            raise reader.invalid("namespace", f"a {kind} lives in no namespace", "remove metadata.namespace")
+        annotations = reader.text_map("annotations")
+        annotations.pop(LAST_APPLIED_ANNOTATION, None)
+        metadata = cls(
+            name=name,
+            namespace=intern(namespace),
+            uid=reader.text("uid", default=""),
+            resource_version=reader.text("resourceVersion", default=""),
+            generation=reader.number("generation", default=0, minimum=0),
+            creation_time=reader.time("creationTimestamp"),
+            labels=shared_map(reader.text_map("labels")),
+            annotations=shared_map(annotations),
+            deletion_time=reader.time("deletionTimestamp"),
+            finalizers=tuple(intern(item) for item in reader.texts("finalizers")),
+        )
+        reader.refuse_unknown()
+        return metadata
+
+    def to_manifest(self) -> dict[str, object]:
+        manifest: dict[str, object] = {"name": self.name}
+        optional: tuple[tuple[str, object], ...] = (
+            ("namespace", self.namespace),
+            ("uid", self.uid),
+            ("resourceVersion", self.resource_version),
+            ("generation", self.generation),
+            ("creationTimestamp", rfc3339(self.creation_time)),
+            ("deletionTimestamp", rfc3339(self.deletion_time)),
+            ("labels", dict(self.labels)),
+            ("annotations", dict(self.annotations)),
+            ("finalizers", list(self.finalizers)),
+        )
+        manifest.update((name, value) for name, value in optional if value)
+        return manifest
+
+
+class Identified:
+    """What every resource class has beside its own fields. Subclasses are frozen, slotted dataclasses."""
+
+    __slots__ = ()
+    kind: ClassVar[Kind]
+    metadata: Metadata
+
+    @property
+    def key(self) -> Key:
+        return Key(self.kind, self.metadata.namespace, self.metadata.name)
+
+    @property
+    def deleting(self) -> bool:
+        """Deleted, and only held back by a finalizer."""
+        return self.metadata.deletion_time is not None
+
+
+class WorkspaceOwned(Identified):
+    """What a workspace owns: it lives in the workspace's namespace."""
+
+    __slots__ = ()
+
+    @property
+    def workspace(self) -> str:
+        return self.metadata.namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +164,65 @@ class Condition:
     message: str = ""
     observed_generation: int = 0
     last_transition_time: datetime | None = None
+
+    @classmethod
+    def read(cls, reader: FieldReader) -> Condition:
+        return cls(
+            type=intern(reader.text("type", default=None)),
+            status=intern(reader.text("status", default="Unknown")),
+            reason=intern(reader.text("reason", default="")),
+            message=reader.text("message", default="", maximum=32768),
+            observed_generation=reader.number("observedGeneration", default=0, minimum=0),
+            last_transition_time=reader.time("lastTransitionTime"),
+        )
+
+    def to_manifest(self) -> dict[str, object]:
+        manifest: dict[str, object] = {
+            "type": self.type,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": rfc3339(self.last_transition_time),
+        }
+        if self.observed_generation:
+            manifest["observedGeneration"] = self.observed_generation
+        return manifest
+
+
+def read_status(reader: FieldReader, read: Callable[[FieldReader], S], empty: S) -> S:
+    """The `status` of a manifest. Controllers write it, not people: one that cannot be read counts as not written yet."""
+    try:
+        return read(reader.child("status"))
+    except InvalidManifest:
+        return empty
+
+
+def manifest_of(resource: Identified, **parts: Mapping[str, object]) -> dict[str, object]:
+    """A manifest's frame around `parts` (spec, status, ...); empty parts are left out."""
+    frame: dict[str, object] = {
+        "apiVersion": resource.kind.api_version,
+        "kind": str(resource.kind),
+        "metadata": resource.metadata.to_manifest(),
+    }
+    frame.update((name, part) for name, part in parts.items() if part)
+    return frame
+
+
+def read_frame(manifest: object, origin: Origin, kind: Kind) -> tuple[FieldReader, Metadata]:
+    """A manifest's reader, and its metadata read, once apiVersion and kind are as they must be. Raises InvalidManifest."""
+    reader = FieldReader(manifest, origin)
+    for name, wanted in (("apiVersion", kind.api_version), ("kind", str(kind))):
+        found = reader.text(name, default=None)
+        if found != wanted:
+            raise reader.invalid(name, f"{found!r} is not {wanted!r}", f"write {name}: {wanted}")
+    return reader, Metadata.read(reader.child("metadata"), kind)
+
+
+def shared_map(entries: Mapping[str, str]) -> Mapping[str, str]:
+    """`entries` read-only; equal maps share one object, because thousands of grants carry the same labels."""
+    return _shared_map(tuple(sorted(entries.items()))) if entries else EMPTY
+
+
+@lru_cache(maxsize=16384)
+def _shared_map(entries: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return MappingProxyType({intern(key): intern(value) for key, value in entries})

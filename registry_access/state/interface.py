@@ -1,0 +1,64 @@
+"""The state store: a live index to read, and writes that the index follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from registry_access.model.errors import InvalidManifest
+from registry_access.model.resources import Key, Resource
+from registry_access.state.index import ResourceIndex
+
+Manifest = Mapping[str, Any]
+
+
+class StateStore(Protocol):
+    """One suite, tests/support/state_conformance.py, holds every adapter to this.
+
+    Writes raise NotFound, AlreadyExists, Conflict, InvalidManifest or StateUnavailable. They return the object as written;
+    the index shows it when the watch has brought it.
+    """
+
+    @property
+    def index(self) -> ResourceIndex: ...
+
+    @property
+    def synced(self) -> bool:
+        """Whether every watched kind has been read once."""
+        ...
+
+    def staleness(self) -> float:
+        """Seconds, on the monotonic clock, since the index was last proven current through the watch; inf before the first."""
+        ...
+
+    def problems(self) -> Sequence[InvalidManifest]:
+        """Manifests that cannot be used now; the last good version of what they held is served."""
+        ...
+
+    async def start(self) -> None:
+        """Returns when synced."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def read(self, key: Key) -> Resource:
+        """The object as it is now, past the index."""
+        ...
+
+    async def create(self, manifest: Manifest) -> Resource: ...
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Resource:
+        """Creates the object, or makes of it what `manifest` says; labels and annotations of other managers stay."""
+        ...
+
+    async def patch(self, key: Key, merge_patch: Manifest, *, resource_version: str | None = None) -> Resource:
+        """A JSON merge patch (RFC 7386) of all but status. With `resource_version`, Conflict when the object has moved on."""
+        ...
+
+    async def patch_status(self, key: Key, merge_patch: Manifest) -> Resource:
+        """A merge patch of the status: ``{"deniedPulls": 3}`` (not below a `status` member)."""
+        ...
+
+    async def delete(self, key: Key, *, uid: str | None = None) -> None:
+        """With `uid`, Conflict when the object of that name is another one."""
+        ...
