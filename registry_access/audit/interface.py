@@ -1,0 +1,91 @@
+"""The audit trail as the proxy, the webhook and the command line use it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, Result
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An event with its outcome; None while it is under way, or for ever when the process died."""
+
+    sequence: int
+    event: AuditEvent
+    outcome: AuditOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which rows, newest first. `since` and `until` are epoch milliseconds; "" and None do not filter."""
+
+    workspace: str = ""
+    install: str = ""
+    registry: str = ""
+    repository: str = ""
+    operation: str = ""
+    result: Result | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int = 50  # 1-1000
+    before: int | None = None  # a cursor: rows with a lower sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: tuple[AuditRow, ...]
+    next_before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """`records` counts what was checked; `first_bad` is the sequence of the first record that does not fit the chain."""
+
+    records: int
+    first_bad: int | None = None
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.first_bad is None
+
+
+class AuditTrail(Protocol):
+    """One suite, tests/support/audit_conformance.py, holds every adapter to this."""
+
+    async def start(self) -> None:
+        """Migrates and opens. Raises AuditUnavailable."""
+        ...
+
+    async def stop(self) -> None:
+        """Writes what is still queued."""
+        ...
+
+    async def begin(self, event: AuditEvent) -> None:
+        """Returns when the intent is committed. Raises AuditUnavailable within about a second when it cannot be."""
+        ...
+
+    def finish(self, outcome: AuditOutcome) -> None:
+        """Queues an outcome; never blocks and never raises."""
+        ...
+
+    async def record(self, event: AuditEvent, outcome: AuditOutcome) -> None:
+        """Event and outcome at once, committed. Raises AuditUnavailable."""
+        ...
+
+    async def query(self, query: AuditQuery) -> Page: ...
+
+    async def verify(self) -> VerifyReport:
+        """Walks the hash chain from its first record."""
+        ...
+
+    def follow(self, query: AuditQuery) -> AsyncIterator[AuditRow]:
+        """Rows as they are written, oldest first, for ever; an event comes when its outcome is known."""
+        ...
+
+    def lag(self) -> int:
+        """Outcomes queued and not yet committed."""
+        ...
