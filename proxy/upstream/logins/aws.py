@@ -1,0 +1,105 @@
+"""Amazon ECR and ECR Public: GetAuthorizationToken, signed with SigV4, gives a password for the user AWS that lives 12 hours.
+
+Amazon ECR API Reference and Amazon ECR Public API Reference, GetAuthorizationToken. botocore signs, and finds the pod's own identity (IRSA, EKS Pod Identity, instance role) where the secret holds no keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+
+from proxy.upstream.connection import Connections
+from proxy.upstream.errors import LoginFailed
+from proxy.upstream.logins.identity import Identity, UserPassword
+from proxy.upstream.settings import Access
+from proxy.upstream.token_answer import read_answer
+
+PUBLIC_REGISTRY = "public.ecr.aws"
+PRIVATE_REGISTRY = re.compile(
+    r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(?:\.cn)?)", re.ASCII
+)
+_JSON = "application/x-amz-json-1.1"
+
+
+class AwsLogin:
+    """Keys from the secret, or the proxy's own AWS identity when it has none."""
+
+    def __init__(self, connections: Connections, registry: str, values: Mapping[str, str], access: Access) -> None:
+        self._connections = connections
+        self._registry = registry
+        self._values = values
+        self._access = access
+
+    async def identity(self) -> Identity:
+        service, region, host = endpoint(self._registry, self._values.get("region", ""))
+        target = "SpencerFrontendService" if service == "ecr-public" else "AmazonEC2ContainerRegistry_V20150921"
+        request = signed_request(
+            f"https://{host}/", f"{target}.GetAuthorizationToken", service, region, await self._credentials()
+        )
+        response = await self._connections.request(
+            "POST", f"https://{host}/", headers=request, access=self._access, data=b"{}", follow=False
+        )
+        answer = await read_answer(response, f"Amazon ECR in {region}")
+        return _user_password(answer)
+
+    async def _credentials(self) -> Credentials:
+        values = self._values
+        if values.get("access_key_id"):
+            return Credentials(values["access_key_id"], values["secret_access_key"], values.get("session_token"))
+        try:
+            found = await asyncio.to_thread(_own_credentials)
+        except BotoCoreError as error:
+            raise LoginFailed(f"the proxy's own AWS identity cannot be used: {type(error).__name__}") from error
+        if found is None:
+            raise LoginFailed("the secret holds no AWS keys, and the proxy has no AWS identity of its own")
+        return found
+
+
+def endpoint(registry: str, region: str) -> tuple[str, str, str]:
+    """Signing service, region and API host for an ECR registry. Raises LoginFailed for another registry without region."""
+    if registry == PUBLIC_REGISTRY:
+        return "ecr-public", "us-east-1", "api.ecr-public.us-east-1.amazonaws.com"
+    match = PRIVATE_REGISTRY.fullmatch(registry)
+    region = match["region"] if match else region
+    if not region:
+        raise LoginFailed(f"{registry} is no Amazon ECR registry, and the secret names no region")
+    return "ecr", region, f"api.ecr.{region}.{match['suffix'] if match else 'amazonaws.com'}"
+
+
+def signed_request(url: str, target: str, service: str, region: str, credentials: Credentials) -> dict[str, str]:
+    """The headers of a signed GetAuthorizationToken (AWS Signature Version 4), its body being ``{}``."""
+    headers = {"Content-Type": _JSON, "X-Amz-Target": target}
+    request = AWSRequest(method="POST", url=url, data=b"{}", headers=headers)
+    SigV4Auth(credentials, service, region).add_auth(request)
+    return {name: str(value) for name, value in request.headers.items()}
+
+
+def _own_credentials() -> Credentials | None:
+    found = Session().get_credentials()
+    if found is None:
+        return None
+    frozen = found.get_frozen_credentials()
+    return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _user_password(answer: dict[str, Any]) -> UserPassword:
+    data = answer.get("authorizationData")
+    entry: Any = data[0] if isinstance(data, list) and data else data
+    try:
+        user, _, password = base64.b64decode(entry["authorizationToken"], validate=True).decode().partition(":")
+        lifetime = float(entry["expiresAt"]) - time.time()
+    except (TypeError, KeyError, ValueError, binascii.Error, json.JSONDecodeError) as error:
+        raise LoginFailed("Amazon ECR answered without an authorization token") from error
+    return UserPassword(user, password, max(lifetime, 60.0))

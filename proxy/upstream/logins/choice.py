@@ -1,0 +1,53 @@
+"""Which login goes with a credential: by its type, and by the registry's host where the type leaves a choice."""
+
+from __future__ import annotations
+
+from proxy.upstream.connection import Connections
+from proxy.upstream.errors import LoginFailed
+from proxy.upstream.logins.aws import AwsLogin
+from proxy.upstream.logins.azure import AzureLogin
+from proxy.upstream.logins.identity import Login
+from proxy.upstream.logins.oauth import OAuthLogin
+from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, TokenLogin
+from proxy.upstream.settings import Access
+from registry_access.model.resources import CredentialType, RegistryCredential
+from registry_access.model.workspace_secret import ResolvedSecret
+
+LOGIN_KINDS = ("anonymous", "basic", "token", "oauth", "azure", "aws")
+
+
+def login_kind(credential: RegistryCredential) -> str:
+    """The kind that `spec.login` states, else the one that fits type and registry."""
+    if credential.login:
+        return credential.login
+    if credential.type is CredentialType.OAUTH:
+        return "azure" if credential.registry.endswith(".azurecr.io") else "oauth"
+    return str(credential.type).lower()
+
+
+def choose_login(
+    credential: RegistryCredential | None, secret: ResolvedSecret | None, connections: Connections, access: Access
+) -> Login:
+    """The login for `credential` with the current value of its secret. Raises LoginFailed when they do not fit."""
+    if credential is None or secret is None or credential.type is CredentialType.ANONYMOUS:
+        return AnonymousLogin()
+    kind, values = login_kind(credential), secret.values
+    try:
+        match kind:
+            case "anonymous":
+                return AnonymousLogin()
+            case "basic":
+                return BasicLogin(values)
+            case "token":
+                return TokenLogin(credential.registry, values)
+            case "oauth":
+                return OAuthLogin(connections, values, access)
+            case "azure":
+                return AzureLogin(connections, credential.registry, values, access)
+            case "aws":
+                return AwsLogin(connections, credential.registry, values, access)
+    except KeyError as error:
+        raise LoginFailed(f"the secret of credential {credential.metadata.name} lacks {error.args[0]}") from None
+    raise LoginFailed(
+        f"credential {credential.metadata.name} states an unknown login {kind!r}; known are {', '.join(LOGIN_KINDS)}"
+    )

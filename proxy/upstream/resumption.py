@@ -1,0 +1,78 @@
+"""A blob that the upstream cuts short, continued from where it stopped by a fresh request, so that the client never notices.
+
+The registry is asked again, not the redirect's target: signed URLs expire.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+
+from proxy.upstream.errors import UpstreamTimeout, UpstreamTruncated
+from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.target import UpstreamTarget
+from proxy.upstream.upstreams import UpstreamAccess, Upstreams
+from registry_access.model.errors import UpstreamError
+
+_ATTEMPTS = 3
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+
+
+class ResumableBody:
+    """The body of `response`, which answered a GET of `target`. `close()` ends whichever answer is being read."""
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        access: UpstreamAccess,
+        target: UpstreamTarget,
+        headers: Mapping[str, str],
+        response: UpstreamResponse,
+    ) -> None:
+        self._upstreams = upstreams
+        self._access = access
+        self._target = target
+        self._headers = headers
+        self._current = response
+        self._first, self._last = _extent(response)
+
+    def close(self) -> None:
+        self._current.close()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes. Raises UpstreamTruncated when the upstream cannot, or will not, go on."""
+        position, attempts = self._first, 0
+        while True:
+            try:
+                async for piece in self._current.body():
+                    position += len(piece)
+                    attempts = 0
+                    yield piece
+            except (UpstreamTruncated, UpstreamTimeout) as error:
+                attempts += 1
+                if self._last is None or position > self._last or attempts > _ATTEMPTS:
+                    raise
+                await self._resume(position, error)
+            else:
+                return
+
+    async def _resume(self, position: int, cause: UpstreamError) -> None:
+        self._current.close()
+        headers = {name: value for name, value in self._headers.items() if name.lower() not in ("range", "if-range")}
+        headers["Range"] = f"bytes={position}-{self._last}"
+        try:
+            response = await self._upstreams.request(self._access, "GET", self._target, headers)
+        except UpstreamError:
+            raise cause from None
+        if response.status != 206 or _extent(response) != (position, self._last):
+            response.close()
+            raise cause
+        self._current = response
+
+
+def _extent(response: UpstreamResponse) -> tuple[int, int | None]:
+    """First and last position of the body within the blob; no last one when the upstream gave no length."""
+    if response.status == 206:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        return (int(match[1]), int(match[2])) if match else (0, None)
+    return 0, response.length - 1 if response.length is not None else None

@@ -1,0 +1,36 @@
+"""The registry's own token service: an identity and a scope in, a bearer token out (distribution, "Token Authentication")."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from proxy.upstream.challenge import Challenge
+from proxy.upstream.connection import Connections
+from proxy.upstream.errors import LoginFailed
+from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity, UserPassword
+from proxy.upstream.realms import check_realm
+from proxy.upstream.settings import Access
+from proxy.upstream.token_answer import access_token, read_answer
+
+# Azure leaves expires_in out of tokens that live about 75 minutes.
+_LIFETIME_OF_SILENT = {"azurecr.io": 3600.0}
+
+
+async def fetch_token(
+    connections: Connections, registry: str, challenge: Challenge, scope: str, identity: Identity, access: Access
+) -> BearerToken:
+    """A token for `scope` from the challenge's realm. Raises LoginFailed (RealmRefused among it) and what a connection raises."""
+    realm = check_realm(challenge.parameters.get("realm", ""), registry, stated=access.realm_hosts, insecure=access.insecure)
+    query = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
+    # public.ecr.aws wants the scope `aws`, literally.
+    query.append(("scope", "aws" if registry == "public.ecr.aws" else scope))
+    headers = {"Accept": "application/json"}
+    if isinstance(identity, UserPassword):
+        headers["Authorization"] = identity.header
+    elif not isinstance(identity, Anonymous):
+        raise LoginFailed(f"{registry} wants a user name and password for its token service")
+    url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+    response = await connections.request("GET", url, headers=headers, access=access, follow=False)
+    whom = f"the token service of {registry}"
+    default = _LIFETIME_OF_SILENT.get(".".join(registry.split(".")[-2:]), 60.0)
+    return BearerToken(*access_token(await read_answer(response, whom), whom, default_lifetime=default))
