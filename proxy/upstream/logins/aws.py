@@ -1,6 +1,7 @@
 """Amazon ECR and ECR Public: GetAuthorizationToken, signed with SigV4, gives a password for the user AWS that lives 12 hours.
 
-Amazon ECR API Reference and Amazon ECR Public API Reference, GetAuthorizationToken. botocore signs, and finds the pod's own identity (IRSA, EKS Pod Identity, instance role) where the secret holds no keys.
+Amazon ECR API Reference and Amazon ECR Public API Reference, GetAuthorizationToken. botocore signs, and finds the pod's own
+identity (IRSA, EKS Pod Identity, instance role) where the secret holds no keys.
 """
 
 from __future__ import annotations

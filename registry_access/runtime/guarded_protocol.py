@@ -1,0 +1,85 @@
+"""uvicorn's HTTP protocol with what it leaves out: a deadline and a size for request headers, and exactly one Host.
+
+httptools accepts a missing or repeated Host and 200,000 headers, and uvicorn waits for them for ever (threat model, rows 16 and 27).
+Content-Length beside Transfer-Encoding, and bare line feeds, httptools itself refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEADERS_MAXIMUM = 32 * 1024  # bytes before the body, request line included
+HEADER_COUNT_MAXIMUM = 100
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Answers 400 and closes, or 408 when the headers take longer than `header_deadline` seconds."""
+
+    header_deadline: ClassVar[float] = 10.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._header_bytes = 0
+        self._in_headers = True
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._deadline is None:
+                self._start_deadline()
+            # The rest of a segment may be body, but no header block of ours is anywhere near this.
+            if self._header_bytes > HEADERS_MAXIMUM:
+                self.send_400_response("The request's headers are too large.")
+                return
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._in_headers = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._stop_deadline()
+        self._in_headers, self._header_bytes = False, 0
+        names = [name for name, _ in self.headers]
+        if len(names) > HEADER_COUNT_MAXIMUM or (names.count(b"host") != 1 and self.parser.get_http_version() != "1.0"):
+            # The parser turns this into the 400 that data_received sends.
+            raise httptools.HttpParserCallbackError("one Host header and at most 100 headers")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_headers = True
+        super().on_message_complete()
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.loop.call_later(self.header_deadline, self._late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
+
+
+def guarded(header_deadline: float) -> type[GuardedProtocol]:
+    """The protocol class with this deadline, in seconds."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"header_deadline": header_deadline})

@@ -1,0 +1,172 @@
+"""Several servers in one event loop: ports bound before anything starts, TLS reloaded live, streams drained on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from cryptography.x509 import load_pem_x509_certificate
+
+from registry_access.model.errors import InvalidInput
+from registry_access.runtime.guarded_protocol import guarded
+from registry_access.runtime.health import Health
+from registry_access.runtime.settings import Address
+from registry_access.runtime.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+_RELOAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files; `client_ca` asks clients for a certificate from it."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One application on one address."""
+
+    name: str
+    app: Any
+    address: Address
+    tls: TlsFiles | None = None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process has one set for all servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class Servers:
+    """Binds in the constructor, so that a port that is taken is reported before anything starts. Raises InvalidInput."""
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        *,
+        telemetry: Telemetry,
+        health: Health,
+        header_deadline: float = 10.0,
+        drain: float = 30.0,
+    ) -> None:
+        self._telemetry = telemetry
+        self._health = health
+        self._drain = drain
+        self._protocol = guarded(header_deadline)
+        self._stop = asyncio.Event()
+        self._bound = [(listener, _bind(listener)) for listener in listeners]
+        self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
+
+    def port(self, name: str) -> int:
+        """The port that the listener `name` got."""
+        return next(int(sock.getsockname()[1]) for listener, sock in self._bound if listener.name == name)
+
+    def stop(self) -> None:
+        """Begins the shutdown: not ready, drain, return from `run`."""
+        self._stop.set()
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serves until `stop`, SIGTERM or SIGINT; returns when every stream has ended or `drain` seconds are over."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._stop.set)
+        tasks = [asyncio.create_task(server.serve([sock]), name=listener.name) for listener, server, sock in self._servers]
+        watcher = asyncio.create_task(self._reload_certificates())
+        while not all(server.started or task.done() for (_, server, _), task in zip(self._servers, tasks, strict=True)):
+            await asyncio.sleep(0.01)
+        started()
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        self._health.stop()
+        logger.info("stopping: no new work, streams have %g s to end", self._drain)
+        for _, server, _ in self._servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in (watcher, stopping):
+            task.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(number)
+
+    def _server(self, listener: Listener) -> _Server:
+        config = uvicorn.Config(
+            listener.app,
+            http=self._protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(self._drain),
+            ssl_certfile=listener.tls.certificate if listener.tls else None,
+            ssl_keyfile=listener.tls.key if listener.tls else None,
+            ssl_ca_certs=str(listener.tls.client_ca) if listener.tls and listener.tls.client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if listener.tls and listener.tls.client_ca else ssl.CERT_NONE,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(
+                f"cannot be used for TLS: {error}",
+                field=f"{listener.name} certificate",
+                remedy="give a PEM certificate chain and its key",
+            ) from error
+        if config.ssl is not None:
+            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        return _Server(config)
+
+    async def _reload_certificates(self) -> None:
+        """New handshakes get the new certificate; connections that stand keep theirs."""
+        seen: dict[str, tuple[int, int]] = {}
+        while True:
+            for listener, server, _ in self._servers:
+                if listener.tls and server.config.ssl:
+                    self._reload(listener, listener.tls, server.config.ssl, seen)
+            await asyncio.sleep(_RELOAD_SECONDS)
+
+    def _reload(self, listener: Listener, tls: TlsFiles, context: ssl.SSLContext, seen: dict[str, tuple[int, int]]) -> None:
+        try:
+            stamp = (tls.certificate.stat().st_mtime_ns, tls.key.stat().st_mtime_ns)
+            if seen.get(listener.name) == stamp:
+                return
+            expiry = load_pem_x509_certificate(tls.certificate.read_bytes()).not_valid_after_utc.timestamp()
+            context.load_cert_chain(tls.certificate, tls.key)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            # Certificate and key are often replaced one after the other: the next look finds both.
+            logger.warning("the %s certificate cannot be loaded; the old one serves on: %s", listener.name, error)
+            return
+        if listener.name in seen:
+            logger.info("the %s certificate was reloaded", listener.name)
+        seen[listener.name] = stamp
+        self._telemetry.certificate_expiry.labels(listener.name).set(expiry)
+
+
+def _bind(listener: Listener) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listener.address.host else socket.AF_INET
+    try:
+        return socket.create_server((listener.address.host, listener.address.port), family=family, backlog=2048)
+    except OSError as error:
+        raise InvalidInput(
+            f"{listener.address} cannot be listened on: {error.strerror}",
+            field=f"{listener.name} address",
+            remedy=f"stop what uses it, or set AKUA_{listener.name.upper()}_ADDRESS to another (port 0: any free one)",
+        ) from error
