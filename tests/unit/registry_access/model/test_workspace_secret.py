@@ -13,8 +13,8 @@ from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, Resol
 KEYS = "registry.akua.dev"
 
 
-def credential(type: str, secret_name: str | None = "s") -> RegistryCredential:
-    spec = {"registry": "ghcr.io", "type": type, "secretName": secret_name}
+def credential(type: str, holder: str | None = "s") -> RegistryCredential:
+    spec = {"registry": "ghcr.io", "type": type, "secretName": holder}
     metadata = {"name": "c", "namespace": "acme"}
     return RegistryCredential.from_manifest(
         {"apiVersion": f"{KEYS}/v1alpha1", "kind": "RegistryCredential", "metadata": metadata, "spec": spec}
