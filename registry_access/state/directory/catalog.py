@@ -10,7 +10,7 @@ from typing import Any
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Key, Kind, resource_from_manifest
 from registry_access.state.directory.documents import Document, Place, read_documents
-from registry_access.state.directory.sidecar import own_manifest
+from registry_access.state.manifest import own_manifest
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 Signature = tuple[int, int, int]

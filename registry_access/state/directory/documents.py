@@ -22,6 +22,7 @@ from yaml.resolver import Resolver
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources.field_reader import Path as FieldPath
+from registry_access.state.manifest import plain
 
 FILE_MAXIMUM = 16 * 1024 * 1024  # bytes
 _NODE_MAXIMUM = 500_000  # aliases can make a small file huge
@@ -132,15 +133,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def plain(value: Any) -> Any:
-    """A copy in builtin dicts and lists, shared with nobody."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(member) for name, member in value.items()}
-    if isinstance(value, str):
-        return str(value)
-    return [plain(member) for member in value] if isinstance(value, Sequence) else value
 
 
 def quoted(value: Any) -> Any:

@@ -22,8 +22,6 @@ from registry_access.state.merge_patch import Shape
 
 MANAGED = ".managed"
 OBJECTS = "objects"
-# What an API server sets; a file made with `kubectl get -o yaml` has them, and they mean nothing here.
-_SERVER_FIELDS = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"})
 _CLUSTER = "_cluster"
 
 
@@ -59,15 +57,6 @@ class Sidecar:
 
 def new_sidecar(manifest: dict[str, Any], source: str) -> Sidecar:
     return Sidecar(str(uuid.uuid4()), _next_version(0), 1, rfc3339(datetime.now(UTC)), source, manifest)
-
-
-def own_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """`manifest` without status and without what a server sets."""
-    kept = {name: value for name, value in manifest.items() if name != "status"}
-    metadata = manifest.get("metadata")
-    if isinstance(metadata, Mapping):
-        kept["metadata"] = {name: value for name, value in metadata.items() if name not in _SERVER_FIELDS}
-    return kept
 
 
 class SidecarFolder:

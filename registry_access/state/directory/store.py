@@ -15,7 +15,6 @@ from registry_access.state.directory.documents import (
     Edit,
     edit_file,
     new_text,
-    plain,
     quoted,
     remove_from_file,
     sync_folder,
@@ -23,10 +22,11 @@ from registry_access.state.directory.documents import (
 )
 from registry_access.state.directory.folder_lock import FolderLock
 from registry_access.state.directory.mirror import Mirror, unwritable
-from registry_access.state.directory.sidecar import MANAGED, own_manifest
+from registry_access.state.directory.sidecar import MANAGED
 from registry_access.state.directory.watch import FolderWatch
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest
+from registry_access.state.manifest import own_manifest, plain
 from registry_access.state.merge_patch import apply_into, merge_into, shape_of
 
 _SETTLE_SECONDS = 0.05
