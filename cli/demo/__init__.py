@@ -1,0 +1,1 @@
+"""`akua demo`: the whole idea on one machine, step by step, against a real private upstream registry."""

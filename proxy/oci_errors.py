@@ -1,0 +1,105 @@
+"""Registry errors, rendered in one place (distribution-spec, "Error Codes"; RFC 6750 section 3 for the challenge).
+
+Handlers and gates only say what is refused and why; here it becomes a status, a code and headers. Exactly one scheme is
+advertised: with two, oras and crane read only the first and moby breaks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+
+from registry_access.model.decision import Decision, Reason
+
+API_VERSION_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0"}
+RETRY_SECONDS = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class OciError:
+    """One error to answer with. `message` is a sentence for the person who reads kubelet's event."""
+
+    status: int
+    code: str
+    message: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        body = {"errors": [{"code": self.code, "message": self.message, "detail": dict(self.detail)}]}
+        return Response(
+            json.dumps(body).encode(),
+            self.status,
+            {**API_VERSION_HEADERS, **self.headers},
+            media_type="application/json",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """Asks for a token. `realm` comes from configuration, never from the request's Host (threat model, row 15)."""
+
+    realm: str
+    service: str
+
+    def challenge(self, scope: str = "", error: str = "") -> dict[str, str]:
+        """The WWW-Authenticate header; every value is quoted."""
+        parameters = {"realm": self.realm, "service": self.service, "scope": scope, "error": error}
+        return {"WWW-Authenticate": "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)}
+
+
+# Reason -> (status, OCI code). A refused token says so with 401: without it containerd offers the same token again.
+_ANSWERS: Mapping[Reason, tuple[int, str]] = {
+    Reason.TOKEN_MISSING: (401, "UNAUTHORIZED"),
+    Reason.TOKEN_INVALID: (401, "UNAUTHORIZED"),
+    Reason.TOKEN_EXPIRED: (401, "UNAUTHORIZED"),
+    Reason.TOKEN_SUPERSEDED: (401, "UNAUTHORIZED"),
+    Reason.SCOPE_INSUFFICIENT: (401, "UNAUTHORIZED"),
+    Reason.INSTALL_UNKNOWN: (401, "UNAUTHORIZED"),
+    Reason.INSTALL_REPLACED: (401, "UNAUTHORIZED"),
+    Reason.INSTALL_REVOKED: (403, "DENIED"),
+    Reason.INSTALL_EXPIRED: (403, "DENIED"),
+    Reason.NOT_ENTITLED: (403, "DENIED"),
+    Reason.CREDENTIAL_MISSING: (403, "DENIED"),
+    Reason.CREDENTIAL_DISABLED: (403, "DENIED"),
+    Reason.CREDENTIAL_AMBIGUOUS: (403, "DENIED"),
+    Reason.SECRET_MISSING: (403, "DENIED"),
+    Reason.SECRET_INVALID: (403, "DENIED"),
+    Reason.STATE_STALE: (503, "UNAVAILABLE"),
+    Reason.AUDIT_UNAVAILABLE: (503, "UNAVAILABLE"),
+    # Not 401: the client would log in to us again and again for what it cannot mend.
+    Reason.UPSTREAM_UNAUTHORIZED: (403, "DENIED"),
+    Reason.UPSTREAM_DENIED: (403, "DENIED"),
+    Reason.UPSTREAM_NOT_FOUND: (404, "NAME_UNKNOWN"),
+    Reason.UPSTREAM_RATE_LIMITED: (429, "TOOMANYREQUESTS"),
+    Reason.UPSTREAM_UNREACHABLE: (502, "UNAVAILABLE"),
+    Reason.UPSTREAM_FAILED: (502, "UNAVAILABLE"),
+    Reason.UPSTREAM_TRUNCATED: (502, "UNAVAILABLE"),
+    Reason.UPSTREAM_CORRUPT: (502, "UNAVAILABLE"),
+}
+
+
+def refusal_error(
+    decision: Decision, challenger: Challenger, *, scope: str = "", code: str = "", headers: Mapping[str, str] | None = None
+) -> OciError:
+    """The error for a decision that was refused. `code` and `headers` replace and add to what the reason gives."""
+    refusal = decision.refusal
+    if refusal is None:
+        raise ValueError("the decision is no refusal")
+    status, usual_code = _ANSWERS.get(refusal.reason, (400, "NAME_INVALID"))
+    added: dict[str, str] = dict(headers or {})
+    if status == 401:
+        error = {Reason.TOKEN_MISSING: "", Reason.SCOPE_INSUFFICIENT: "insufficient_scope"}.get(refusal.reason, "invalid_token")
+        added |= challenger.challenge(scope, error)
+    elif status == 503:
+        added.setdefault("Retry-After", RETRY_SECONDS)
+    return OciError(
+        status,
+        code or usual_code,
+        f"{refusal.detail} ({decision.id})",
+        {"reason": str(refusal.reason), "gate": str(refusal.gate), "decision": decision.id},
+        added,
+    )

@@ -1,0 +1,89 @@
+"""Streams in flight: re-checked on every change of what allowed them, and cut when it no longer does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from registry_access.model.decision import GateResult
+from registry_access.model.resources import Kind
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.index import Change, ResourceIndex, Unsubscribe
+
+logger = logging.getLogger(__name__)
+_DECIDING = frozenset({Kind.INSTALL, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.SECRET})
+_TICK_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class OpenStream:
+    """One answer being streamed. `check` gives the gate that no longer passes, or None; `abort` ends both connections."""
+
+    workspace: str
+    check: Callable[[], GateResult | None]
+    abort: Callable[[], None]
+    cut: GateResult | None = field(default=None)
+
+
+class OpenStreams:
+    """Changes are felt in the very call that brings them to the index; time (expiry, staleness) once a second."""
+
+    def __init__(self, index: ResourceIndex, telemetry: Telemetry) -> None:
+        self._index = index
+        self._telemetry = telemetry
+        self._by_workspace: dict[str, set[OpenStream]] = {}
+        self._unsubscribe: Unsubscribe | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._unsubscribe = self._index.subscribe(self._changed, _DECIDING)
+        self._ticker = asyncio.create_task(self._tick(), name="open streams")
+
+    async def stop(self) -> None:
+        if self._unsubscribe:
+            self._unsubscribe()
+        if self._ticker:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+
+    @contextmanager
+    def track(self, stream: OpenStream) -> Iterator[None]:
+        """Keeps `stream` under watch while the block runs."""
+        streams = self._by_workspace.setdefault(stream.workspace, set())
+        streams.add(stream)
+        self._telemetry.streams_open.inc()
+        # What changed between the decision and this moment found nothing to cut.
+        self._recheck(stream)
+        try:
+            yield
+        finally:
+            streams.discard(stream)
+            if not streams:
+                self._by_workspace.pop(stream.workspace, None)
+            self._telemetry.streams_open.dec()
+
+    def count(self) -> int:
+        return sum(len(streams) for streams in self._by_workspace.values())
+
+    def _changed(self, change: Change) -> None:
+        for stream in tuple(self._by_workspace.get(change.key.namespace, ())):
+            self._recheck(stream)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            for streams in tuple(self._by_workspace.values()):
+                for stream in tuple(streams):
+                    self._recheck(stream)
+
+    def _recheck(self, stream: OpenStream) -> None:
+        if stream.cut is not None:
+            return
+        refusal = stream.check()
+        if refusal is not None:
+            stream.cut = refusal
+            self._telemetry.streams_cut.labels(str(refusal.reason)).inc()
+            stream.abort()

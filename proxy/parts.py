@@ -1,0 +1,44 @@
+"""What the proxy is made of. The composition root fills this in; handlers only use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from proxy.authentication import Authenticator, Subject
+from proxy.authorization import InstallIdentity, Moment
+from proxy.oci_errors import Challenger
+from proxy.open_streams import OpenStreams
+from proxy.upstream.upstreams import Upstreams
+from registry_access.audit.interface import AuditTrail
+from registry_access.model.signing_key import SigningKey
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.index import ResourceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyParts:
+    """`staleness` gives seconds, `clock` epoch seconds, `access_key` the key that signs access tokens now."""
+
+    host: str
+    index: ResourceIndex
+    staleness: Callable[[], float]
+    staleness_limit: float
+    authenticator: Authenticator
+    challenger: Challenger
+    access_key: Callable[[], SigningKey]
+    access_token_lifetime: float
+    trail: AuditTrail
+    upstreams: Upstreams
+    streams: OpenStreams
+    telemetry: Telemetry
+    clock: Callable[[], float]
+
+    def moment(self) -> Moment:
+        return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit)
+
+
+def identity_of(subject: Subject) -> InstallIdentity:
+    """What the gates ask of a token's holder."""
+    return InstallIdentity(subject.workspace, subject.install, subject.install_uid, subject.generation)

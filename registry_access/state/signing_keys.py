@@ -1,0 +1,166 @@
+"""Signing keys, kept as Secrets of the system namespace, followed through the watch.
+
+`akua-install-token-keys` (the install sync's alone) holds private keys by id and which one signs; `akua-install-token-jwks` holds their public halves,
+which is all the proxy ever sees of them. `akua-access-token-keys` is the proxy's own.
+
+Rotation overlaps: a new key is published first, signs from `AHEAD_SECONDS` later, and an old one verifies until every token that it
+signed has expired. So no token is refused because two processes learn of a key at different times (fault 23).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from registry_access.model.errors import AlreadyExists, InvalidInput, NotFound, StateError
+from registry_access.model.resources import Key, Kind, Secret
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.signing_key import SigningKey, VerificationKeys
+from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import StateStore
+
+INSTALL_TOKEN_KEYS = "akua-install-token-keys"  # noqa: S105 - the Secret's name
+INSTALL_TOKEN_JWKS = "akua-install-token-jwks"  # noqa: S105
+ACCESS_TOKEN_KEYS = "akua-access-token-keys"  # noqa: S105
+SIGNING_KEYS_TYPE = "registry.akua.dev/signing-keys"
+AHEAD_SECONDS = 120
+_TIMES = "times.json"
+_JWKS = "jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """Keys with the epoch second from which each may sign."""
+
+    keys: Mapping[str, SigningKey]
+    signs_from: Mapping[str, int]
+
+    def active(self, now: float) -> SigningKey:
+        """The newest key that may sign at `now`; the oldest of all when none may yet."""
+        ready = [key_id for key_id in self.keys if self.signs_from[key_id] <= now]
+        chosen = max(ready, key=self._age) if ready else min(self.keys, key=self._age)
+        return self.keys[chosen]
+
+    def verification(self) -> VerificationKeys:
+        return VerificationKeys.of(self.keys.values())
+
+    def rotated(self, now: float, lifetime: float, *, ahead: float = AHEAD_SECONDS) -> SigningKeys:
+        """With a new key, and without those that a newer one replaced longer than `lifetime` seconds ago."""
+        fresh = SigningKey.generate()
+        keys = {**self.keys, fresh.key_id: fresh}
+        times = {**self.signs_from, fresh.key_id: int(now + ahead)}
+        ordered = sorted(keys, key=lambda key_id: times[key_id])
+        # A key has signed until its successor began to.
+        kept = [old for old, successor in zip(ordered, ordered[1:], strict=False) if times[successor] + lifetime > now]
+        kept.append(ordered[-1])
+        return SigningKeys({key_id: keys[key_id] for key_id in kept}, {key_id: times[key_id] for key_id in kept})
+
+    def _age(self, key_id: str) -> tuple[int, str]:
+        return self.signs_from[key_id], key_id
+
+    @classmethod
+    def first(cls) -> SigningKeys:
+        key = SigningKey.generate()
+        return cls({key.key_id: key}, {key.key_id: 0})
+
+    @classmethod
+    def from_secret(cls, secret: Secret) -> SigningKeys:
+        """Raises InvalidInput, which quotes nothing of the Secret."""
+        try:
+            times = {str(key_id): int(moment) for key_id, moment in json.loads(secret.data[_TIMES]).items()}
+            keys = {key_id: SigningKey.from_pem(secret.data[f"{key_id}.pem"]) for key_id in times}
+        except (KeyError, ValueError, AttributeError) as error:
+            raise InvalidInput("does not hold signing keys", field=f"Secret {secret.metadata.name}") from error
+        if not keys:
+            raise InvalidInput("holds no signing key", field=f"Secret {secret.metadata.name}")
+        return cls(keys, times)
+
+    def to_manifest(self, name: str) -> dict[str, object]:
+        data = {f"{key_id}.pem": key.to_pem() for key_id, key in self.keys.items()}
+        data[_TIMES] = json.dumps(dict(self.signs_from), sort_keys=True).encode()
+        return _manifest(name, data)
+
+
+class KeyRing:
+    """The signing keys in one Secret, as the index has them now."""
+
+    def __init__(self, index: ResourceIndex, name: str, clock: Callable[[], float]) -> None:
+        self._index = index
+        self._name = name
+        self._clock = clock
+        self._seen: Secret | None = None
+        self._keys: SigningKeys | None = None
+
+    def keys(self) -> SigningKeys:
+        """Raises InvalidInput when the Secret is absent or unusable and none was ever read."""
+        secret = self._index.secret(SYSTEM_NAMESPACE, self._name)
+        if secret is not None and secret is not self._seen:
+            self._keys, self._seen = SigningKeys.from_secret(secret), secret
+        if self._keys is None:
+            raise InvalidInput("does not exist yet", field=f"Secret {SYSTEM_NAMESPACE}/{self._name}")
+        return self._keys
+
+    def active(self) -> SigningKey:
+        return self.keys().active(self._clock())
+
+
+class PublishedKeys:
+    """The public keys of install tokens, as the index has them now. No key at all verifies nothing."""
+
+    def __init__(self, index: ResourceIndex) -> None:
+        self._index = index
+        self._seen: Secret | None = None
+        self._keys = VerificationKeys({})
+
+    def keys(self) -> VerificationKeys:
+        secret = self._index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_JWKS)
+        if secret is not None and secret is not self._seen:
+            self._keys, self._seen = VerificationKeys.from_jwks(secret.data.get(_JWKS, b"")), secret
+        return self._keys
+
+
+async def ensure_keys(store: StateStore, name: str) -> SigningKeys:
+    """The keys of the Secret `name`, made when there are none; of several that try at once, one wins and all get its keys."""
+    key = Key(Kind.SECRET, SYSTEM_NAMESPACE, name)
+    try:
+        found = await store.read(key)
+    except NotFound:
+        try:
+            found = await store.create(SigningKeys.first().to_manifest(name))
+        except AlreadyExists:
+            found = await store.read(key)
+    if not isinstance(found, Secret):
+        raise StateError(f"{key} is no Secret")
+    return SigningKeys.from_secret(found)
+
+
+async def publish(store: StateStore, keys: SigningKeys, manager: str) -> None:
+    """Makes the public halves known to the proxy."""
+    jwks = keys.verification().to_jwks().encode()
+    await store.apply(_manifest(INSTALL_TOKEN_JWKS, {_JWKS: jwks}), manager=manager)
+
+
+async def rotate_keys(store: StateStore, name: str, now: float, lifetime: float) -> SigningKeys:
+    """Adds a key to the Secret `name` and retires what nothing can have been signed with any more. Raises Conflict."""
+    key = Key(Kind.SECRET, SYSTEM_NAMESPACE, name)
+    found = await store.read(key)
+    if not isinstance(found, Secret):
+        raise StateError(f"{key} is no Secret")
+    rotated = SigningKeys.from_secret(found).rotated(now, lifetime)
+    data = rotated.to_manifest(name)["data"]
+    gone = {entry: None for entry in found.data if isinstance(data, dict) and entry not in data}
+    patch = {"data": {**(data if isinstance(data, dict) else {}), **gone}}
+    await store.patch(key, patch, resource_version=found.metadata.resource_version)
+    return rotated
+
+
+def _manifest(name: str, data: Mapping[str, bytes]) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+        "type": SIGNING_KEYS_TYPE,
+        "data": {entry: base64.b64encode(value).decode() for entry, value in sorted(data.items())},
+    }
