@@ -1,0 +1,102 @@
+"""How an API server is reached: from inside a pod, or by a person's kubeconfig."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kubernetes_asyncio.client import Configuration
+from kubernetes_asyncio.config import load_kube_config
+from kubernetes_asyncio.config.config_exception import ConfigException
+
+from registry_access.model.errors import StateUnavailable
+
+SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TOKEN_SECONDS = 60.0
+
+
+async def no_token() -> str:
+    """For clients that are known by their certificate."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none."""
+
+    server: str
+    tls: ssl.SSLContext = field(repr=False)
+    token: Callable[[], Awaitable[str]] = field(default=no_token, repr=False)
+    tls_server_name: str | None = None
+    proxy: str | None = None
+
+
+class TokenFile:
+    """A projected ServiceAccount token, which the kubelet replaces: read again when it is a minute old."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = ""
+        self._read = float("-inf")
+
+    async def __call__(self) -> str:
+        """Raises StateUnavailable when there never was a token; else the last one is better than none."""
+        now = time.monotonic()
+        if now - self._read > _TOKEN_SECONDS:
+            try:
+                self._token = self._path.read_text().strip() or self._token
+                self._read = now
+            except OSError as error:
+                if not self._token:
+                    raise StateUnavailable(f"the ServiceAccount token {self._path} cannot be read: {error.strerror}") from error
+        return self._token
+
+    def forget(self) -> None:
+        """The server refused the token: read the file again."""
+        self._read = float("-inf")
+
+
+def in_cluster_access(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT_FOLDER) -> ClusterAccess:
+    """Of the pod that we run in. Raises StateUnavailable outside of one."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
+        raise StateUnavailable("this is no pod: KUBERNETES_SERVICE_HOST and _PORT are not set; name a kubeconfig instead")
+    try:
+        context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    except (OSError, ssl.SSLError) as error:
+        raise StateUnavailable(f"the cluster's CA {folder / 'ca.crt'} cannot be read; is the token mounted?") from error
+    return ClusterAccess(
+        f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", context, TokenFile(folder / "token")
+    )
+
+
+async def kubeconfig_access(path: Path | None = None, context: str | None = None) -> ClusterAccess:
+    """By a kubeconfig that belongs to the person or pod that runs us; it may run commands (exec plugins).
+
+    Never for a kubeconfig that came from somebody else, such as one in a Secret. `path` None: where kubectl looks.
+    """
+    configuration = Configuration()
+    try:
+        await load_kube_config(
+            config_file=str(path) if path else None,
+            context=context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+        tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        if configuration.cert_file:
+            tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    except (ConfigException, OSError, ssl.SSLError, TypeError, ValueError) as error:
+        raise StateUnavailable(f"the kubeconfig {path or ''} cannot be used: {error}") from error
+    if not configuration.verify_ssl:
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+
+    async def token() -> str:
+        value = await configuration.get_api_key_with_prefix("BearerToken")
+        return str(value or "").removeprefix("Bearer ")
+
+    return ClusterAccess(str(configuration.host), tls, token, configuration.tls_server_name, configuration.proxy)

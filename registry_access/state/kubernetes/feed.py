@@ -1,0 +1,100 @@
+"""From API objects to the index: parsed, never older than what is there, heartbeats kept out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from registry_access.model.errors import InvalidManifest
+from registry_access.model.resources import Key, Kind, Namespace, Resource, resource_from_manifest
+from registry_access.model.resources.metadata import GROUP
+from registry_access.state.index import ResourceIndex
+
+logger = logging.getLogger(__name__)
+HEARTBEAT_LABEL = f"{GROUP}/heartbeat"
+HEARTBEAT_PREFIX = f"heartbeat.{GROUP}/"
+
+
+class Feed:
+    """What all watches of a store share. A manifest that cannot be used leaves the last good version where it is."""
+
+    def __init__(self, index: ResourceIndex, on_problem: Callable[[InvalidManifest], None] | None = None) -> None:
+        self._index = index
+        self._on_problem = on_problem
+        self.problems: dict[Key, InvalidManifest] = {}
+
+    def put(self, key: Key, manifest: dict[str, Any]) -> None:
+        """Takes in an object as the API server shows it. Never raises for what is in it."""
+        if is_heartbeat(manifest):
+            return
+        manifest["apiVersion"], manifest["kind"] = key.kind.api_version, str(key.kind)  # a list's items lack them
+        try:
+            resource = resource_from_manifest(_without_heartbeats(manifest), source=str(key), strict=False)
+        except InvalidManifest as problem:
+            self._complain(key, problem)
+            return
+        self.problems.pop(key, None)
+        if resource is None or self._is_old_news(resource):
+            return
+        self._index.put(resource)
+
+    def remove(self, key: Key) -> None:
+        self.problems.pop(key, None)
+        self._index.remove(key)
+
+    def _is_old_news(self, resource: Resource) -> bool:
+        """An older version than the one shown (from a stale replica), or a namespace in which only a heartbeat changed."""
+        known = self._index.get(resource.key)
+        if known is None or known.metadata.uid != resource.metadata.uid:
+            return False
+        if is_older(resource.metadata.resource_version, known.metadata.resource_version):
+            return True
+        both_namespaces = isinstance(resource, Namespace) and isinstance(known, Namespace)
+        return both_namespaces and _told(resource) == _told(known)
+
+    def _complain(self, key: Key, problem: InvalidManifest) -> None:
+        if str(self.problems.get(key)) != str(problem):
+            logger.warning("an object cannot be used, its last good version is: %s", problem)
+            if self._on_problem:
+                self._on_problem(problem)
+        self.problems[key] = problem
+
+
+def key_in(kind: Kind, manifest: Mapping[str, Any]) -> Key | None:
+    """The key of an API object of `kind`; None when it is none."""
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, Mapping) or manifest.get("kind", str(kind)) not in (str(kind), "PartialObjectMetadata"):
+        return None
+    name, namespace = metadata.get("name"), metadata.get("namespace") or ""
+    return Key(kind, namespace, name) if isinstance(name, str) and name and isinstance(namespace, str) else None
+
+
+def version_in(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
+    return version if isinstance(version, str) else ""
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether a resource version is before another of the same resource type (numbers, KEP-5504); False when unknown."""
+    return version.isdigit() and other.isdigit() and int(version) < int(other)
+
+
+def is_heartbeat(manifest: Mapping[str, Any]) -> bool:
+    """Whether an object is there only to be seen through the watch."""
+    labels = manifest.get("metadata", {}).get("labels")
+    return isinstance(labels, Mapping) and HEARTBEAT_LABEL in labels
+
+
+def _without_heartbeats(manifest: dict[str, Any]) -> dict[str, Any]:
+    annotations = manifest.get("metadata", {}).get("annotations")
+    if isinstance(annotations, dict) and any(name.startswith(HEARTBEAT_PREFIX) for name in annotations):
+        kept = {name: value for name, value in annotations.items() if not name.startswith(HEARTBEAT_PREFIX)}
+        manifest["metadata"]["annotations"] = kept
+    return manifest
+
+
+def _told(resource: Resource) -> tuple[object, ...]:
+    metadata = resource.metadata
+    return dict(metadata.labels), dict(metadata.annotations), metadata.deletion_time, metadata.generation
