@@ -103,6 +103,9 @@ class Pulls:
         except StreamCut:
             result = Result.CUT
             refusal = self._refusal_now(exchange, path)
+            if refusal is not None and not exchange.status:
+                result = Result.REFUSED
+                await self._answer_refusal(exchange, path, refusal, scope, receive, send, {})
         except ClientGone:
             refusal = GateResult(Gate.UPSTREAM, Reason.PASSED, "the client closed its connection")
         finally:

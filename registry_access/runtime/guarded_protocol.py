@@ -1,6 +1,6 @@
-"""uvicorn's HTTP protocol with what it leaves out: a deadline and a size for request headers, and exactly one Host.
+"""uvicorn's HTTP protocol with what it leaves out: a deadline and a size for request headers, exactly one Host.
 
-httptools accepts a missing or repeated Host and 200,000 headers, and uvicorn waits for them for ever (threat model, rows 16 and 27).
+httptools accepts a missing or repeated Host and 200,000 headers, and uvicorn waits for them for ever (threats 16 and 27).
 Content-Length beside Transfer-Encoding, and bare line feeds, httptools itself refuses.
 """
 
@@ -24,6 +24,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._header_bytes = 0
+        self._requests = 0
         self._in_headers = True
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -36,17 +37,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_headers:
-            self._header_bytes += len(data)
-            if self._deadline is None:
-                self._start_deadline()
-            # The rest of a segment may be body, but no header block of ours is anywhere near this.
-            if self._header_bytes > HEADERS_MAXIMUM:
-                self.send_400_response("The request's headers are too large.")
-                return
         if self.transport.is_closing():
             return
+        if self._in_headers and self._deadline is None:
+            self._start_deadline()
+        requests = self._requests
         super().data_received(data)
+        # Counted after parsing: what came with the headers in one piece, or before them, may be body.
+        if self._in_headers and requests == self._requests:
+            self._header_bytes += len(data)
+            if self._header_bytes > HEADERS_MAXIMUM and not self.transport.is_closing():
+                self.send_400_response("The request's headers are too large.")
 
     def on_message_begin(self) -> None:
         self._in_headers = True
@@ -56,13 +57,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_deadline()
         self._in_headers, self._header_bytes = False, 0
         names = [name for name, _ in self.headers]
-        if len(names) > HEADER_COUNT_MAXIMUM or (names.count(b"host") != 1 and self.parser.get_http_version() != "1.0"):
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        one_host = names.count(b"host") == 1 or self.parser.get_http_version() == "1.0"
+        if not one_host or len(names) > HEADER_COUNT_MAXIMUM or size > HEADERS_MAXIMUM:
             # The parser turns this into the 400 that data_received sends.
             raise httptools.HttpParserCallbackError("one Host header and at most 100 headers")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_headers = True
+        self._requests += 1
         super().on_message_complete()
 
     def _start_deadline(self) -> None:

@@ -1,10 +1,11 @@
 """Signing keys, kept as Secrets of the system namespace, followed through the watch.
 
-`akua-install-token-keys` (the install sync's alone) holds private keys by id and which one signs; `akua-install-token-jwks` holds their public halves,
-which is all the proxy ever sees of them. `akua-access-token-keys` is the proxy's own.
+`akua-install-token-keys` (the install sync's alone) holds private keys by id and when each begins to sign;
+`akua-install-token-jwks` holds their public halves, which is all the proxy ever sees of them.
+`akua-access-token-keys` is the proxy's own.
 
-Rotation overlaps: a new key is published first, signs from `AHEAD_SECONDS` later, and an old one verifies until every token that it
-signed has expired. So no token is refused because two processes learn of a key at different times (fault 23).
+Rotation overlaps: a new key is published first, signs from `AHEAD_SECONDS` later, and an old one verifies until every token
+that it signed has expired. So no token is refused because two processes learn of a key at different times (fault 23).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from registry_access.model.errors import AlreadyExists, InvalidInput, NotFound, StateError
 from registry_access.model.resources import Key, Kind, Secret
@@ -53,7 +55,7 @@ class SigningKeys:
         times = {**self.signs_from, fresh.key_id: int(now + ahead)}
         ordered = sorted(keys, key=lambda key_id: times[key_id])
         # A key has signed until its successor began to.
-        kept = [old for old, successor in zip(ordered, ordered[1:], strict=False) if times[successor] + lifetime > now]
+        kept = [old for old, successor in pairwise(ordered) if times[successor] + lifetime > now]
         kept.append(ordered[-1])
         return SigningKeys({key_id: keys[key_id] for key_id in kept}, {key_id: times[key_id] for key_id in kept})
 

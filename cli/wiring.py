@@ -1,0 +1,136 @@
+"""The composition root: settings in, running parts out. Nothing below here reads the environment or makes its own clients."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from proxy.app import TOKEN_PATH, create_proxy_app
+from proxy.authentication import Authenticator, TokenKeys
+from proxy.oci_errors import Challenger
+from proxy.open_streams import OpenStreams
+from proxy.parts import ProxyParts
+from proxy.upstream.settings import UpstreamSettings
+from proxy.upstream.upstreams import Upstreams
+from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.model.errors import InvalidInput
+from registry_access.model.resources import Kind, Secret
+from registry_access.model.signing_key import VerificationKeys
+from registry_access.runtime.health import Health
+from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.settings import Settings
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.directory.store import DirectoryStore
+from registry_access.state.index import Change, ChangeType, ResourceIndex
+from registry_access.state.interface import StateStore
+from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
+
+
+def open_store(settings: Settings, *, watch: bool = True) -> StateStore:
+    """The state store that `settings.state` names. Raises InvalidInput."""
+    kind, _, location = settings.state.partition(":")
+    if kind == "directory":
+        return DirectoryStore(Path(location), watch=watch)
+    raise InvalidInput("the Kubernetes state store is not part of this build", field="AKUA_STATE", remedy="write directory:PATH")
+
+
+def redact_secrets(index: ResourceIndex, redactor: Redactor) -> None:
+    """Teaches the log every secret value that the index holds, now and later."""
+
+    def learn(secret: Secret) -> None:
+        redactor.add(value.decode() for value in secret.data.values() if value.isascii())
+
+    def changed(change: Change) -> None:
+        if isinstance(change.after, Secret):
+            learn(change.after)
+
+    for secret in index.secrets():
+        learn(secret)
+    index.subscribe(changed, {Kind.SECRET})
+
+
+class _Keys:
+    """The keys that the proxy verifies with; the same object as long as nothing was rotated."""
+
+    def __init__(self, published: PublishedKeys, ring: KeyRing) -> None:
+        self._published = published
+        self._ring = ring
+        self._current: TokenKeys | None = None
+        self._made_of: tuple[VerificationKeys, object] | None = None
+
+    def __call__(self) -> TokenKeys:
+        made_of = (self._published.keys(), self._ring.keys())
+        if self._current is None or self._made_of is None or any(a is not b for a, b in zip(made_of, self._made_of, strict=True)):
+            self._current, self._made_of = TokenKeys(made_of[0], made_of[1].verification()), made_of
+        return self._current
+
+
+@dataclass(slots=True)
+class Proxy:
+    """The proxy's parts, running, and its application."""
+
+    app: ASGIApp
+    parts: ProxyParts
+
+    async def stop(self) -> None:
+        """Ends streams' watch, upstream connections, and flushes the audit trail last."""
+        await self.parts.streams.stop()
+        await self.parts.upstreams.close()
+        await self.parts.trail.stop()
+
+
+async def start_proxy(
+    settings: Settings, store: StateStore, telemetry: Telemetry, health: Health, *, overrides: dict[str, str] | None = None
+) -> Proxy:
+    """Opens audit trail and upstreams and builds the application. Raises AuditUnavailable, StateError, InvalidInput."""
+    index = store.index
+    trail = SqlAuditTrail(settings.audit_dsn, writer=settings.audit_writer)
+    await trail.start()
+    await ensure_keys(store, ACCESS_TOKEN_KEYS)
+    access = KeyRing(index, ACCESS_TOKEN_KEYS, time.time)
+    upstreams = Upstreams(upstream_settings(settings), telemetry, overrides=overrides)
+    await upstreams.start()
+    streams = OpenStreams(index, telemetry)
+    streams.start()
+    parts = ProxyParts(
+        host=settings.host,
+        index=index,
+        staleness=store.staleness,
+        staleness_limit=settings.staleness_limit,
+        authenticator=Authenticator(_Keys(PublishedKeys(index), access), settings.host, time.time),
+        challenger=Challenger(settings.realm_url + TOKEN_PATH, settings.host),
+        access_key=access.active,
+        access_token_lifetime=settings.access_token_lifetime,
+        trail=trail,
+        upstreams=upstreams,
+        streams=streams,
+        telemetry=telemetry,
+        clock=time.time,
+    )
+    index.subscribe(lambda change: _forget(upstreams, change), {Kind.REGISTRY_CREDENTIAL})
+    health.add("state", lambda: "" if store.synced else "the state has not been read yet")
+    health.add("freshness", lambda: _freshness_problem(store, settings))
+    return Proxy(create_proxy_app(parts), parts)
+
+
+def upstream_settings(settings: Settings) -> UpstreamSettings:
+    return UpstreamSettings(
+        connect_seconds=settings.upstream_connect,
+        headers_seconds=settings.upstream_headers,
+        idle_seconds=settings.upstream_idle,
+        allowed_networks=settings.upstream_allowed_networks,
+        ca_file=settings.upstream_ca_file,
+    )
+
+
+def _forget(upstreams: Upstreams, change: Change) -> None:
+    if change.before is not None and change.type is not ChangeType.ADDED:
+        upstreams.forget(change.before.metadata.uid)
+
+
+def _freshness_problem(store: StateStore, settings: Settings) -> str:
+    age = store.staleness()
+    return "" if age <= settings.staleness_limit else f"the state was last proven current {age:.0f} s ago"

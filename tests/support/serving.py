@@ -1,0 +1,43 @@
+"""Real servers on loopback for tests that need real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from registry_access.runtime.guarded_protocol import guarded
+
+
+class _Server(uvicorn.Server):
+    def install_signal_handlers(self) -> None:
+        """Tests keep their own."""
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, *, guard: bool = True) -> AsyncIterator[str]:
+    """Serves `app` and gives its authority, ``127.0.0.1:port``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app,
+        http=guarded(2.0) if guard else "httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=0,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server._serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await task
+        listener.close()
