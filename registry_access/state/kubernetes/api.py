@@ -67,14 +67,15 @@ class KubernetesApi:
         accept: str = _JSON,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON. Tries again what the server says it did not do (429, and 503 of a GET), within the deadline."""
+        """The answer's JSON. Tries again what the server did not do (429, a token just replaced, a failed GET), in time."""
         deadline = asyncio.get_running_loop().time() + (timeout or self._timeout)
         for attempt in range(1, _ATTEMPTS + 1):
             left = deadline - asyncio.get_running_loop().time()
             try:
                 return await self._once(method, path, body, query or {}, content_type, accept, max(left, 0.05))
             except Unavailable as error:
-                repeatable = error.status == 429 or (method == "GET" and error.status in (500, 502, 503, 504))
+                renewable = error.status == 401 and isinstance(self._access.token, TokenFile)
+                repeatable = renewable or error.status == 429 or (method == "GET" and error.status in (500, 502, 503, 504))
                 wait = max(error.retry_after, 0.1 * attempt)
                 if attempt == _ATTEMPTS or not repeatable or left < wait * 2:
                     raise
