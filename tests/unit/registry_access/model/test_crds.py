@@ -1,0 +1,168 @@
+"""The CRDs and the model say the same: fields, limits, choices, and a description on every field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from registry_access.model.errors import InvalidManifest
+from registry_access.model.label_selector import Operator
+from registry_access.model.resources import CredentialType, Kind, install, product, pull_grant, registry_credential
+from registry_access.model.resources.metadata import API_VERSION, GROUP
+from tests.unit.registry_access.model.test_resources import SPECS, STATUS, manifest, read
+
+FOLDER = Path(__file__).parents[4] / "manifests" / "base" / "crds"
+KINDS = sorted(kind for kind in Kind if kind.api_version == API_VERSION)
+
+
+def definition(kind: str) -> dict[str, Any]:
+    documents = [yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")]
+    found: dict[str, Any] = next(item for item in documents if item.get("spec", {}).get("names", {}).get("kind") == kind)
+    return found
+
+
+def schema(kind: str) -> dict[str, Any]:
+    (version,) = definition(kind)["spec"]["versions"]
+    found: dict[str, Any] = version["schema"]["openAPIV3Schema"]
+    return found
+
+
+def nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in node:
+        yield from nodes(node["items"], f"{path}[]")
+
+
+def fields(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of every field in a manifest, written as `nodes` writes them."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield f"{path}.{name}"
+            if not path.endswith("matchLabels"):
+                yield from fields(member, f"{path}.{name}")
+    elif isinstance(value, list):
+        for member in value:
+            yield from fields(member, f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_of_the_schema_is_read_by_the_model_and_the_other_way_round(kind: str) -> None:
+    described = {path for path, _ in nodes(schema(kind)) if path.startswith((".spec", ".status")) and not path.endswith("[]")}
+    used = {path for path in fields(manifest(kind)) if path.startswith((".spec", ".status")) and "matchLabels." not in path}
+    # One manifest does not use every corner of a selector; the model reads all selectors alike.
+    corner = re.compile(r"elector(\.match(Labels|Expressions).*)?$")
+    assert {path for path in described - used if not corner.search(path)} == set()
+    assert used - described == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_teaches(kind: str) -> None:
+    silent = [
+        path for path, node in nodes(schema(kind)) if not node.get("description") and path != ".metadata" and path[-2:] != "[]"
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_definition_is_what_the_adapter_asks_for(kind: str) -> None:
+    spec = definition(kind)["spec"]
+    (version,) = spec["versions"]
+    assert (spec["group"], f"{spec['group']}/{version['name']}", spec["scope"]) == (GROUP, API_VERSION, "Namespaced")
+    assert spec["names"]["categories"] == ["akua"]
+    assert ("status" in version.get("subresources", {})) == (kind in STATUS)
+    assert len(version.get("selectableFields", ())) <= 8
+    for rule in [rule for _, node in nodes(schema(kind)) for rule in node.get("x-kubernetes-validations", ())]:
+        assert rule["message"], rule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_limits_are_stated_wherever_something_can_be_long(kind: str) -> None:
+    for path, node in nodes(schema(kind)["properties"]["spec"]):
+        if node["type"] == "array":
+            assert node.get("maxItems"), path
+        if node["type"] == "string" and "enum" not in node and node.get("format") != "date-time":
+            assert node.get("maxLength"), path
+        if "additionalProperties" in node:
+            assert node.get("maxProperties"), path
+
+
+def test_limits_and_choices_are_the_models() -> None:
+    def node(kind: Kind, path: str) -> dict[str, Any]:
+        return dict(nodes(schema(kind)))[path]
+
+    credential = Kind.REGISTRY_CREDENTIAL
+    assert node(credential, ".spec.type")["enum"] == [str(item) for item in CredentialType]
+    assert node(credential, ".spec.repositories")["maxItems"] == registry_credential.MAXIMUM_REPOSITORIES
+    assert node(credential, ".spec.realmHosts")["maxItems"] == registry_credential.MAXIMUM_REALM_HOSTS
+    assert node(credential, ".spec.displayName")["maxLength"] == registry_credential.MAXIMUM_DISPLAY_NAME
+    assert node(Kind.PRODUCT, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
+    assert node(Kind.INSTALL, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
+    assert node(Kind.INSTALL, ".spec.targets")["maxItems"] == install.MAXIMUM_TARGETS
+    assert node(Kind.INSTALL, ".status.targets")["maxItems"] == install.MAXIMUM_TARGET_STATUS
+    assert node(Kind.INSTALL, ".spec.tokenGeneration")["maximum"] == install.MAXIMUM_TOKEN_GENERATION
+    assert node(Kind.PULL_GRANT, ".spec.images")["maxItems"] == pull_grant.MAXIMUM_IMAGES
+    operators = node(Kind.PULL_GRANT, ".spec.podSelector.matchExpressions[].operator")
+    assert operators["enum"] == [str(item) for item in Operator]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "texts"),
+    [
+        (
+            "RegistryCredential",
+            "registry",
+            ["ghcr.io", "GHCR.io", "localhost:5000", "[::1]:5000", "https://ghcr.io", "ghcr.io/acme", "a b", "-a.io", "x_y.io"],
+        ),
+        (
+            "RegistryCredential",
+            "repositories",
+            ["acme/app", "acme/*", "*", "ACME", "acme/", "/acme", "acme/**", "a..b", "a__b/c"],
+        ),
+        (
+            "Product",
+            "repositories",
+            [
+                "ghcr.io/acme/app",
+                "ghcr.io/acme/*",
+                "ghcr.io/*",
+                "localhost:5000/a",
+                "localhost/a",
+                "registry:5000/a",
+                "Registry.Example.COM/a",
+                "acme/app",
+                "ghcr.io",
+                "ghcr.io/",
+                "ghcr.io/ACME",
+                "https://ghcr.io/a",
+                "ghcr.io/a:1",
+                "ghcr.io/a@sha256:0",
+            ],
+        ),
+        ("PullGrant", "host", ["oci.akua.dev", "oci.akua.dev:8443", "oci.akua.dev/x", "http://oci.akua.dev"]),
+        ("Install", "product", ["storefront", "Store", "a.b", "a_b", "-a", "a."]),
+    ],
+)
+def test_patterns_of_the_schema_take_what_the_model_takes(kind: str, field: str, texts: list[str]) -> None:
+    node = schema(kind)["properties"]["spec"]["properties"][field]
+    many = node["type"] == "array"
+    pattern = re.compile((node["items"] if many else node)["pattern"])
+    for text in texts:
+        try:
+            read(manifest(kind, **{field: [text] if many else text}))
+            usable = True
+        except InvalidManifest:
+            usable = False
+        assert bool(pattern.search(text)) is usable, text
+
+
+def test_the_samples_of_these_tests_have_every_kind() -> None:
+    assert sorted(SPECS) == [str(kind) for kind in KINDS]
+    assert deepcopy(STATUS).keys() <= SPECS.keys()
