@@ -90,7 +90,10 @@ SPECS: dict[str, dict[str, Any]] = {
 STATUS: dict[str, dict[str, Any]] = {
     "RegistryCredential": {"conditions": [CONDITION], "secretVersion": "3", "lastUsedTime": "2026-01-02T03:04:05Z"},
     "Install": {
-        "conditions": [CONDITION, {key: value for key, value in CONDITION.items() if key != "observedGeneration"}],
+        "conditions": [
+            CONDITION,
+            {**{key: value for key, value in CONDITION.items() if key != "observedGeneration"}, "type": "Synced"},
+        ],
         "tokenID": "tok_1",
         "tokenExpiresAt": "2026-01-02T03:04:05Z",
         "targets": [{"namespace": "a", "synced": True}, {"namespace": "b", "synced": False, "message": "no such namespace"}],
