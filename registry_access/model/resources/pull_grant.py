@@ -29,6 +29,10 @@ class PullGrant(Identified):
     pull_secret: str
     pod_selector: LabelSelector = EVERYTHING
 
+    def covers(self, registry: str, repository: str) -> bool:
+        """Whether images of this repository are to be rewritten."""
+        return any(pattern.covers(registry, repository) for pattern in self.images)
+
     @classmethod
     def from_manifest(
         cls, manifest: object, *, source: str = "", lines: Callable[[Path], int] | None = None, strict: bool = True

@@ -1,0 +1,149 @@
+"""The webhook as the API server calls it, and as anybody else might."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from registry_access.model.resources import PullGrant
+from registry_access.runtime.telemetry import Telemetry
+from tests.support.pods import grant, operations_of, pod, review
+from tests.support.serving import served
+from webhook.admission.app import BODY_MAXIMUM, create_webhook_app
+from webhook.admission.review import AdmissionRequest
+from webhook.admission.rewriting import Rewriting
+
+
+class Grants:
+    def grants(self, namespace: str) -> tuple[PullGrant, ...]:
+        return (grant(),) if namespace == "prod" else ()
+
+
+class Broken:
+    def grants(self, namespace: str) -> tuple[PullGrant, ...]:
+        raise RuntimeError("a bug")
+
+
+SEEN: list[Rewriting] = []
+
+
+def observe(asked: AdmissionRequest, rewriting: Rewriting) -> None:
+    SEEN.append(rewriting)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    SEEN.clear()
+    async with (
+        served(create_webhook_app(Grants(), Telemetry(), observe)) as host,
+        httpx.AsyncClient(base_url=f"http://{host}", timeout=10) as client,
+    ):
+        yield client
+
+
+async def test_a_review_is_answered_with_a_patch(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/mutate", content=review(pod("ghcr.io/acme/app:1")))
+    assert answer.status_code == 200
+    assert answer.json()["response"]["uid"] == "4d6f"
+    assert operations_of(answer.content)[0]["path"] == "/spec/containers/0/image"
+    assert len(SEEN) == 1
+
+
+async def test_a_dry_run_is_answered_the_same_and_leaves_no_trace(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/mutate", content=review(pod("ghcr.io/acme/app:1"), dry_run=True))
+    assert operations_of(answer.content)
+    assert SEEN == []
+
+
+async def test_warnings_are_printable_and_bounded(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/mutate", content=review(pod(*["ghcr.io/acme/\r\nÄ" + "x" * 400] * 40)))
+    warnings = answer.json()["response"]["warnings"]
+    assert len(warnings) == 16
+    assert all(len(text) <= 256 and text.isascii() and text.isprintable() for text in warnings)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "", "pod"])
+async def test_what_is_no_pod_is_allowed_as_it_is(client: httpx.AsyncClient, kind: str) -> None:
+    answer = await client.post("/mutate", content=review(pod("ghcr.io/acme/app:1"), kind=kind))
+    assert operations_of(answer.content) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}',
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":7}}',
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{"uid":"a"}}',
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"a","object":NaN}}',
+        b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"\\ud800"}}',
+        b"\xff\xfe",
+    ],
+)
+async def test_malformed_reviews_get_a_400(client: httpx.AsyncClient, body: bytes) -> None:
+    assert (await client.post("/mutate", content=body)).status_code == 400
+
+
+async def test_a_body_without_end_is_refused(client: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(9):
+            yield b" " * 1_000_000
+
+    with contextlib.suppress(httpx.TransportError):  # the server may hang up before all was sent
+        assert (await client.post("/mutate", content=endless())).status_code == 413
+
+
+@pytest.mark.parametrize(("length", "status"), [(BODY_MAXIMUM + 1, 413), (100, 408)])
+async def test_large_and_slow_bodies_are_not_waited_for(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, length: int, status: int
+) -> None:
+    monkeypatch.setattr("webhook.admission.app.BODY_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{{".encode())
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+
+
+async def test_a_bug_of_ours_lets_the_pod_through_and_says_so() -> None:
+    telemetry = Telemetry()
+    async with served(create_webhook_app(Broken(), telemetry)) as host, httpx.AsyncClient() as client:
+        answer = await client.post(f"http://{host}/mutate", content=review(pod("ghcr.io/acme/app:1")))
+    assert answer.json()["response"]["allowed"] is True
+    assert "internal error" in answer.json()["response"]["warnings"][0]
+    assert b'akua_admission_reviews_total{operation="CREATE",outcome="error"} 1.0' in telemetry.exposition()
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=15,
+)
+requests = st.dictionaries(
+    st.sampled_from(["uid", "kind", "operation", "subResource", "namespace", "object", "oldObject", "dryRun"]),
+    values | st.just("prod") | st.just({"kind": "Pod"}),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(requests)
+async def test_no_review_gets_a_500(client: httpx.AsyncClient, request_fields: dict[str, Any]) -> None:
+    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "a", **request_fields}}
+    answer = await client.post("/mutate", content=json.dumps(body).encode())
+    assert answer.status_code in (200, 400)
+    if answer.status_code == 200:
+        assert answer.json()["response"]["allowed"] is True
+        assert "internal error" not in answer.text
