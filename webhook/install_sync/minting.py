@@ -1,0 +1,100 @@
+"""Install tokens: one per install, the same in every target, minted anew only when there is a reason to.
+
+One token per install keeps the pull Secrets of all targets equal, so a pull from any of them is the same install's; what tells
+the targets apart in the audit trail is the node that asks. The token in a pull Secret is kept as long as it is this install's, of
+the current generation and a current key, and less than two thirds of its life are over: then it is replaced, and the old one
+stays good until it expires.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from registry_access.model.errors import InvalidToken
+from registry_access.model.install_token import InstallTokenClaims, mint_install_token, verify_install_token
+from registry_access.model.resources import Install, Secret
+from registry_access.state.signing_keys import SigningKeys
+
+DOCKER_CONFIG_KEY = ".dockerconfigjson"
+DOCKER_CONFIG_TYPE = "kubernetes.io/dockerconfigjson"
+_RENEW_AT = 2 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class InstallToken:
+    """A token and what it claims."""
+
+    claims: InstallTokenClaims
+    token: str = field(repr=False)
+    fresh: bool = False
+
+    @property
+    def renew_at(self) -> float:
+        """Epoch second from which it is replaced."""
+        return self.claims.issued_at + (self.claims.expires_at - self.claims.issued_at) * _RENEW_AT
+
+
+@dataclass(frozen=True, slots=True)
+class Minting:
+    """How tokens are made: for which host, for how long (seconds)."""
+
+    host: str
+    lifetime: float
+
+    def token_for(self, install: Install, keys: SigningKeys, present: Iterable[str], now: float) -> InstallToken:
+        """The first of the `present` tokens that will do; else a new one."""
+        for token in present:
+            found = self._usable(token, install, keys, now)
+            if found is not None:
+                return found
+        return self.mint(install, keys, now)
+
+    def mint(self, install: Install, keys: SigningKeys, now: float) -> InstallToken:
+        """A new token. It never outlives the install's own `expiresAt` by more than it must (10 minutes)."""
+        expires = now + self.lifetime
+        if install.expires_at is not None:
+            expires = min(expires, max(install.expires_at.timestamp(), now + 600))
+        claims = InstallTokenClaims(
+            workspace=install.workspace,
+            install=install.metadata.name,
+            install_uid=install.metadata.uid,
+            generation=install.token_generation,
+            token_id="tok_" + secrets.token_hex(12),
+            issued_at=int(now),
+            expires_at=int(expires),
+            audience=self.host,
+        )
+        return InstallToken(claims, mint_install_token(claims, keys.active(now)), fresh=True)
+
+    def _usable(self, token: str, install: Install, keys: SigningKeys, now: float) -> InstallToken | None:
+        try:
+            claims = verify_install_token(token, keys.verification(), audience=self.host, now=now)
+        except InvalidToken:
+            return None
+        found = InstallToken(claims, token)
+        same = (claims.workspace, claims.install, claims.install_uid, claims.generation) == (
+            install.workspace,
+            install.metadata.name,
+            install.metadata.uid,
+            install.token_generation,
+        )
+        return found if same and now < found.renew_at else None
+
+
+def docker_config(host: str, install: str, token: str) -> bytes:
+    """The content of a pull Secret: kubelet presents `token` to `host` and to nobody else."""
+    auth = base64.b64encode(f"{install}:{token}".encode()).decode()
+    return json.dumps({"auths": {host: {"username": install, "password": token, "auth": auth}}}, sort_keys=True).encode()
+
+
+def token_in(secret: Secret, host: str) -> str:
+    """The token that a pull Secret holds for `host`, "" when it holds none."""
+    try:
+        token = json.loads(secret.data[DOCKER_CONFIG_KEY])["auths"][host]["password"]
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return ""
+    return token if isinstance(token, str) else ""
