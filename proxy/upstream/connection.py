@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from proxy.upstream.addresses import CheckedResolver, check_literal, private_addresses_allowed
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTimeout, UpstreamUnreachable
@@ -107,7 +108,10 @@ class Connections:
         )
         try:
             async with asyncio.timeout(deadline):
-                return await session.request(method, url, headers=headers, data=data, allow_redirects=False, timeout=timeout)
+                # A signed URL must arrive as it was signed: nothing is quoted anew.
+                return await session.request(
+                    method, URL(url, encoded=True), headers=headers, data=data, allow_redirects=False, timeout=timeout
+                )
         except AddressRefused:
             raise
         except TimeoutError as error:

@@ -121,7 +121,7 @@ async def test_a_product_gives_its_repositories_and_its_changes(synced: Synced) 
     await until(lambda: synced.condition("Ready") == ("False", "ProductMissing"))
     await synced.store.create(manifest("Product", "storefront", {"repositories": ["ghcr.io/acme/a"]}))
     await until(lambda: (grant := synced.grant()) is not None and len(grant.images) == 1)
-    assert synced.condition("Ready") == ("True", "Entitled")
+    await until(lambda: synced.condition("Ready") == ("True", "Entitled"))
     await synced.store.patch(
         Key(Kind.PRODUCT, "acme", "storefront"), {"spec": {"repositories": ["ghcr.io/acme/a", "ghcr.io/acme/b"]}}
     )
