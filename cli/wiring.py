@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from proxy.parts import ProxyParts
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.sql.trail import SqlAuditTrail
-from registry_access.model.errors import InvalidInput
+from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind, Secret
 from registry_access.model.signing_key import VerificationKeys
 from registry_access.runtime.health import Health
@@ -26,15 +29,34 @@ from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import Change, ChangeType, ResourceIndex
 from registry_access.state.interface import StateStore
+from registry_access.state.kubernetes.access import in_cluster_access, kubeconfig_access
+from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
 
+logger = logging.getLogger(__name__)
 
-def open_store(settings: Settings, *, watch: bool = True) -> StateStore:
-    """The state store that `settings.state` names. Raises InvalidInput."""
+
+async def open_store(
+    settings: Settings,
+    *,
+    watch: bool = True,
+    environment: Mapping[str, str] | None = None,
+    kinds: Collection[Kind] = frozenset(Kind),
+) -> StateStore:
+    """The state store that `settings.state` names, not yet started. `kinds` are what a cluster is asked for.
+
+    Inside a pod the cluster is its own, elsewhere the kubeconfig's. Raises StateUnavailable.
+    """
     kind, _, location = settings.state.partition(":")
     if kind == "directory":
-        return DirectoryStore(Path(location), watch=watch)
-    raise InvalidInput("the Kubernetes state store is not part of this build", field="AKUA_STATE", remedy="write directory:PATH")
+        return DirectoryStore(Path(location), watch=watch, on_problem=_log_problem)
+    given = os.environ if environment is None else environment
+    access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access()
+    return KubernetesStore(access, kinds=kinds, pull_secrets=Kind.PULL_GRANT in kinds, on_problem=_log_problem)
+
+
+def _log_problem(problem: InvalidManifest) -> None:
+    logger.warning("a manifest cannot be used, what it last said is served: %s", problem)
 
 
 def redact_secrets(index: ResourceIndex, redactor: Redactor) -> None:

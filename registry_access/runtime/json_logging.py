@@ -18,10 +18,11 @@ from typing import TextIO
 from registry_access.runtime.redaction import Redactor
 
 _QUEUE_LINES = 10_000
-_ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 # At DEBUG these write bodies and headers, secrets among them.
-_KEPT_QUIET = ("kubernetes_asyncio", "aiohttp", "botocore", "urllib3", "httpx", "httpcore", "sqlalchemy", "aiosqlite", "asyncpg")
-_QUIETER = ("alembic", "watchfiles", "uvicorn.access", "asyncio")
+_KEPT_QUIET = ("kubernetes_asyncio", "aiohttp", "botocore", "urllib3", "httpx", "httpcore", "aiosqlite", "asyncpg")
+# At INFO these write a line for every statement, change or request.
+_QUIETER = ("alembic", "sqlalchemy", "watchfiles", "uvicorn.access", "asyncio")
 
 
 class JsonFormatter(logging.Formatter):

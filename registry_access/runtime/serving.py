@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -16,13 +17,14 @@ from typing import Any
 import uvicorn
 from cryptography.x509 import load_pem_x509_certificate
 
-from registry_access.model.errors import InvalidInput
+from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.health import Health
 from registry_access.runtime.settings import Address
 from registry_access.runtime.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
+OPERATIONS = "operations"
 _RELOAD_SECONDS = 2.0
 
 
@@ -54,7 +56,10 @@ class _Server(uvicorn.Server):
 
 
 class Servers:
-    """Binds in the constructor, so that a port that is taken is reported before anything starts. Raises InvalidInput."""
+    """Binds in the constructor, so that ports that are taken are reported before anything starts. Raises InvalidSettings.
+
+    The listener "operations" is stopped last: while streams drain, /readyz still answers, and says so.
+    """
 
     def __init__(
         self,
@@ -70,7 +75,7 @@ class Servers:
         self._drain = drain
         self._protocol = guarded(header_deadline)
         self._stop = asyncio.Event()
-        self._bound = [(listener, _bind(listener)) for listener in listeners]
+        self._bound = _bind_all(listeners)
         self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
 
     def port(self, name: str) -> int:
@@ -89,16 +94,25 @@ class Servers:
                 loop.add_signal_handler(number, self._stop.set)
         tasks = [asyncio.create_task(server.serve([sock]), name=listener.name) for listener, server, sock in self._servers]
         watcher = asyncio.create_task(self._reload_certificates())
-        while not all(server.started or task.done() for (_, server, _), task in zip(self._servers, tasks, strict=True)):
+        # uvicorn has no event for it.
+        while not all(  # noqa: ASYNC110
+            server.started or task.done() for (_, server, _), task in zip(self._servers, tasks, strict=True)
+        ):
             await asyncio.sleep(0.01)
         started()
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         self._health.stop()
         logger.info("stopping: no new work, streams have %g s to end", self._drain)
-        for _, server, _ in self._servers:
-            server.should_exit = True
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for operations in (False, True):
+            ending = [
+                (server, task)
+                for (listener, server, _), task in zip(self._servers, tasks, strict=True)
+                if (listener.name == OPERATIONS) is operations
+            ]
+            for server, _ in ending:
+                server.should_exit = True
+            await asyncio.gather(*(task for _, task in ending), return_exceptions=True)
         for task in (watcher, stopping):
             task.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -160,13 +174,28 @@ class Servers:
         self._telemetry.certificate_expiry.labels(listener.name).set(expiry)
 
 
+def _bind_all(listeners: Sequence[Listener]) -> list[tuple[Listener, socket.socket]]:
+    bound: list[tuple[Listener, socket.socket]] = []
+    problems: list[InvalidInput] = []
+    for listener in listeners:
+        try:
+            bound.append((listener, _bind(listener)))
+        except InvalidInput as problem:
+            problems.append(problem)
+    if problems:
+        for _, sock in bound:
+            sock.close()
+        raise InvalidSettings(tuple(problems))
+    return bound
+
+
 def _bind(listener: Listener) -> socket.socket:
     family = socket.AF_INET6 if ":" in listener.address.host else socket.AF_INET
     try:
         return socket.create_server((listener.address.host, listener.address.port), family=family, backlog=2048)
     except OSError as error:
         raise InvalidInput(
-            f"{listener.address} cannot be listened on: {error.strerror}",
+            f"{listener.address} cannot be listened on: {os.strerror(error.errno or 0)}",
             field=f"{listener.name} address",
             remedy=f"stop what uses it, or set AKUA_{listener.name.upper()}_ADDRESS to another (port 0: any free one)",
         ) from error

@@ -1,0 +1,100 @@
+"""The `akua` command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.explain import explain
+from cli.image import image
+from cli.install import install_app
+from cli.presentation import show_error
+from cli.product import product_app
+from cli.provisioning import bundle, sync, token
+from cli.serve import proxy, serve, webhook
+from cli.session import Invocation
+from cli.workspace import workspace_app
+from registry_access.model.errors import AkuaError, InvalidInput
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="akua",
+    help="Kubernetes clusters pull private images without ever holding the credentials for them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            sys.stdout.write(f"akua {version('akua-registry-access')}\n")
+        except PackageNotFoundError:
+            sys.stdout.write("akua (not installed)\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", envvar="AKUA_CONFIG", help="TOML file with settings.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", "-f", help="Folder for state, audit trail and certificates. Default: .akua", show_default=False),
+    ] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Settings come from the environment (AKUA_...), then the file; docs/configuration.md lists them."""
+    context.obj = Invocation(config, folder)
+
+
+app.command()(serve)
+app.command()(webhook)
+app.command()(proxy)
+app.command()(image)
+app.command()(explain)
+app.add_typer(workspace_app, name="workspace")
+app.add_typer(product_app, name="product")
+app.add_typer(install_app, name="install")
+install_app.command("token")(token)
+install_app.command("bundle")(bundle)
+install_app.command("sync")(sync)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong input, 3 refused (`explain`), 130 interrupted."""
+    # Commands say what went wrong themselves; a serving process sets up its own log.
+    logging.getLogger().handlers[:] = [logging.NullHandler()]
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="akua")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILURE
+    except InvalidInput as error:
+        show_error(error)
+        return USAGE
+    except AkuaError as error:
+        show_error(error)
+        return FAILURE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `akua ... | head`: the reader has seen enough.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def run() -> None:
+    """The entry point."""
+    sys.exit(main())

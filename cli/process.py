@@ -1,0 +1,162 @@
+"""A serving process: ports first, then state, then the parts it was asked for, then traffic; and all of it back in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cli.certificates import WEBHOOK_NAMES, LocalAuthority
+from cli.install_sync import InstallSyncParts, build_install_sync
+from cli.wiring import Proxy, open_store, redact_secrets, start_proxy
+from registry_access.model.resources import Kind
+from registry_access.runtime.health import Health
+from registry_access.runtime.operations import create_operations_app
+from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
+from registry_access.runtime.settings import Settings
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.interface import StateStore
+from webhook.admission.app import create_webhook_app
+
+logger = logging.getLogger(__name__)
+PROXY, WEBHOOK = "proxy", "webhook"
+_RENEWAL_SECONDS = 3600.0
+_PROXY_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
+_WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
+
+
+class _Later:
+    """An application whose port is bound before it is built."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@dataclass(slots=True)
+class Process:
+    """`home` is where certificates of our own making go. `store`, `proxy_parts` and `sync` are there once it is running."""
+
+    settings: Settings
+    home: Path
+    proxy: bool = True
+    webhook: bool = True
+    overrides: dict[str, str] | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    health: Health = field(default_factory=Health)
+    redactor: Redactor = field(default_factory=Redactor)
+    store: StateStore | None = None
+    proxy_parts: Proxy | None = None
+    sync: InstallSyncParts | None = None
+    servers: Servers | None = None
+
+    @property
+    def authority(self) -> LocalAuthority:
+        """The CA of certificates of our own making."""
+        return LocalAuthority(self.home / "tls")
+
+    def stop(self) -> None:
+        """Begins the shutdown."""
+        if self.servers:
+            self.servers.stop()
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
+        apps = {name: _Later() for name in (PROXY, WEBHOOK)}
+        # Ports first: one that is taken is said before a key is made or a database opened.
+        self.servers = Servers(
+            self._listeners(apps),
+            telemetry=self.telemetry,
+            health=self.health,
+            header_deadline=self.settings.header_deadline,
+            drain=self.settings.drain,
+        )
+        async with AsyncExitStack() as stack:
+            store = self.store = await open_store(self.settings, kinds=self._kinds())
+            stack.push_async_callback(store.stop)
+            await store.start()
+            redact_secrets(store.index, self.redactor)
+            self.health.add("state", lambda: "" if store.synced else "the state has not been read yet")
+            if self.webhook:
+                self.sync = await build_install_sync(self.settings, store, self.telemetry)
+                apps[WEBHOOK].app = create_webhook_app(store.index, self.telemetry)
+                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.controller.run(), name="install sync"))
+            if self.proxy:
+                self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
+                stack.push_async_callback(self.proxy_parts.stop)
+                apps[PROXY].app = self.proxy_parts.app
+            if self._own_certificate:
+                stack.push_async_callback(_cancel, asyncio.create_task(self._renew(), name="certificate renewal"))
+            await self.servers.run(lambda: self._started(started))
+
+    def address(self, name: str) -> str:
+        """host:port of a listener, as it was bound."""
+        if self.servers is None:
+            raise RuntimeError("the process is not running")
+        host = {PROXY: self.settings.proxy_address, WEBHOOK: self.settings.webhook_address}.get(
+            name, self.settings.operations_address
+        ).host
+        return f"{f'[{host}]' if ':' in host else host}:{self.servers.port(name)}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, wanted in ((PROXY, self.proxy), (WEBHOOK, self.webhook), (OPERATIONS, True)) if wanted)
+
+    @property
+    def _own_certificate(self) -> bool:
+        return self.webhook and not self.settings.webhook_tls_certificate
+
+    def _kinds(self) -> frozenset[Kind]:
+        return (_PROXY_KINDS if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
+
+    def _listeners(self, apps: dict[str, _Later]) -> list[Listener]:
+        settings = self.settings
+        listeners = [
+            Listener(OPERATIONS, create_operations_app(self.health, self.telemetry, self._refresh), settings.operations_address)
+        ]
+        if self.proxy:
+            tls = _files(settings.proxy_tls_certificate, settings.proxy_tls_key)
+            listeners.append(Listener(PROXY, apps[PROXY], settings.proxy_address, tls))
+        if self.webhook:
+            given = _files(settings.webhook_tls_certificate, settings.webhook_tls_key)
+            listeners.append(Listener(WEBHOOK, apps[WEBHOOK], settings.webhook_address, given or self._issue()))
+        return listeners
+
+    def _issue(self) -> TlsFiles:
+        host = self.settings.webhook_address.host
+        return self.authority.issue(WEBHOOK, tuple(dict.fromkeys((*WEBHOOK_NAMES, *([host] if host != "0.0.0.0" else [])))))  # noqa: S104
+
+    async def _renew(self) -> None:
+        """The server takes up the new files by itself."""
+        while True:
+            await asyncio.sleep(_RENEWAL_SECONDS)
+            await asyncio.to_thread(self._issue)
+
+    def _refresh(self) -> None:
+        """Brings gauges up to date before they are read."""
+        if self.store:
+            self.telemetry.state_staleness.set(self.store.staleness())
+            self.telemetry.state_problems.set(len(self.store.problems()))
+        if self.proxy_parts:
+            self.telemetry.audit_lag.set(self.proxy_parts.parts.trail.lag())
+
+    def _started(self, started: Callable[[], None]) -> None:
+        logger.info("serving", extra={name: self.address(name) for name in self.names})
+        started()
+
+
+def _files(certificate: str, key: str) -> TlsFiles | None:
+    return TlsFiles(Path(certificate), Path(key)) if certificate else None
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,78 @@
+"""`akua product`: named sets of repositories that a customer can buy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.options import Output, OutputOption, WorkspaceOption, YesOption
+from cli.presentation import age, done, show_json, show_rows
+from cli.session import MANAGER, Session, with_session
+from registry_access.model.resources import Kind, Product, Resource
+
+product_app = typer.Typer(help="Named sets of repositories that a customer can buy.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(help="The product's name.")]
+
+
+@product_app.command("create")
+def create(
+    context: typer.Context,
+    name: NameArgument,
+    repositories: Annotated[list[str], typer.Argument(help="registry/repository, or registry/prefix/* for everything below.")],
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create a product, or change what it includes.
+
+    Example: akua product create storefront ghcr.io/acme/storefront 'ghcr.io/acme/charts/*'
+    """
+
+    async def work(session: Session) -> Resource:
+        await session.ensure_workspace()
+        manifest = session.manifest(Kind.PRODUCT, name, {"repositories": repositories})
+        return await session.store.apply(manifest, manager=MANAGER)
+
+    made = with_session(context, workspace, work, creating=True)
+    done(output, made.to_manifest(), f"product {name} includes {', '.join(repositories)}")
+
+
+@product_app.command("list")
+def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
+    """List the workspace's products, and how many installs each has."""
+
+    async def work(session: Session) -> list[tuple[Product, int]]:
+        installs = session.installs()
+        return [(item, sum(found.product == item.metadata.name for found in installs)) for item in session.products()]
+
+    found = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json([item.to_manifest() for item, _ in found])
+        return
+    rows = [
+        (item.metadata.name, ", ".join(map(str, item.repositories)), str(count), age(item.metadata.creation_time))
+        for item, count in found
+    ]
+    show_rows(("name", "repositories", "installs", "age"), rows, empty="no products yet; `akua product create` makes one")
+
+
+@product_app.command("delete")
+def delete(
+    context: typer.Context,
+    name: NameArgument,
+    workspace: WorkspaceOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete a product. Its installs stay, and are refused what only the product gave them."""
+
+    async def work(session: Session) -> list[str]:
+        found = session.product(name)
+        users = [item.metadata.name for item in session.installs() if item.product == name]
+        if users and not yes:
+            typer.confirm(f"{', '.join(users)} would be refused what product {name} gives. Delete it?", abort=True, err=True)
+        await session.store.delete(found.key, uid=found.metadata.uid)
+        return users
+
+    users = with_session(context, workspace, work)
+    done(output, {"deleted": name, "installs": users}, f"product {name} is deleted")

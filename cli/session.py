@@ -1,0 +1,162 @@
+"""One invocation of `akua`: where its settings come from, and the opened state and workspace that a command works on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from cli.wiring import open_store
+from registry_access.model.errors import InvalidInput, NotFound
+from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
+from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
+from registry_access.runtime.settings import Settings, load_settings
+from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import StateStore
+
+DEFAULT_FOLDER = Path(".akua")
+DEFAULT_WORKSPACE = "default"
+MANAGER = "akua-cli"
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The global options. `folder` holds state, audit trail and certificates unless settings say otherwise."""
+
+    config: Path | None = None
+    folder: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def settings(self, **given: str) -> Settings:
+        """Settings, with `given` (by field name, as text) over environment and file. Raises InvalidSettings."""
+        environment = dict(self.environment)
+        if self.folder is not None:
+            environment["AKUA_STATE"] = f"directory:{self.folder / 'state'}"
+            environment["AKUA_AUDIT_DSN"] = f"sqlite:///{self.folder / 'audit.db'}"
+        environment.update({f"AKUA_{name.upper()}": value for name, value in given.items() if value})
+        return load_settings(environment, self.config)
+
+    @property
+    def home(self) -> Path:
+        return self.folder or DEFAULT_FOLDER
+
+
+def invocation(context: typer.Context) -> Invocation:
+    """The invocation that the command belongs to."""
+    found = context.find_root().obj
+    return found if isinstance(found, Invocation) else Invocation()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An opened store, read once, and the workspace to work in. The finders raise NotFound and name what there is."""
+
+    settings: Settings
+    store: StateStore
+    workspace: str
+
+    @property
+    def index(self) -> ResourceIndex:
+        return self.store.index
+
+    def key(self, kind: Kind, name: str) -> Key:
+        return Key(kind, self.workspace, name)
+
+    def manifest(self, kind: Kind, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A manifest of this workspace; members of `spec` that say nothing are left out."""
+        said = {member: value for member, value in spec.items() if value not in (None, "", [], False)}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": str(kind),
+            "metadata": {"name": name, "namespace": self.workspace},
+            "spec": said,
+        }
+
+    def install(self, name: str) -> Install:
+        found = self.index.install(self.workspace, name)
+        return found or self._missing("install", name, [item.metadata.name for item in self.installs()])
+
+    def product(self, name: str) -> Product:
+        found = self.index.product(self.workspace, name)
+        return found or self._missing("product", name, [item.metadata.name for item in self.products()])
+
+    def credential(self, name: str) -> RegistryCredential:
+        found = self.index.credential(self.workspace, name)
+        return found or self._missing("credential", name, [item.metadata.name for item in self.credentials()])
+
+    def installs(self) -> list[Install]:
+        found = (item for item in self.index.installs() if item.workspace == self.workspace)
+        return sorted(found, key=lambda item: item.metadata.name)
+
+    def products(self) -> list[Product]:
+        found = (item for item in self.index.products() if item.workspace == self.workspace)
+        return sorted(found, key=lambda item: item.metadata.name)
+
+    def credentials(self) -> list[RegistryCredential]:
+        found = (item for item in self.index.all_credentials() if item.workspace == self.workspace)
+        return sorted(found, key=lambda item: item.metadata.name)
+
+    async def ensure_workspace(self) -> None:
+        """Makes the workspace when it is not there, so that the first `add` or `create` needs no step before it."""
+        if self.workspace not in self.index.workspaces():
+            await self.store.apply(workspace_manifest(self.workspace), manager=MANAGER)
+
+    def _missing(self, word: str, name: str, known: list[str]) -> Any:
+        there = f"; there is {', '.join(sorted(known)[:12])}" if known else ""
+        raise NotFound(f"workspace {self.workspace} has no {word} {name}{there}")
+
+
+def workspace_manifest(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {WORKSPACE_LABEL: "true"}}}
+
+
+def with_session(
+    context: typer.Context, workspace: str, work: Callable[[Session], Coroutine[Any, Any, T]], *, creating: bool = False
+) -> T:
+    """Runs `work` on the state that the settings name. `creating`: the workspace may be new."""
+    settings = invocation(context).settings()
+
+    async def run() -> T:
+        async with opened(settings) as store:
+            return await work(Session(settings, store, _workspace(store.index, workspace, creating=creating)))
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[StateStore]:
+    """The state store, read once. Raises StateUnavailable."""
+    store = await open_store(settings, watch=False)
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+def workspaces(index: ResourceIndex) -> list[str]:
+    """Namespaces that are labelled as workspaces, and those that hold a workspace's resources all the same."""
+    owners = (*index.installs(), *index.products(), *index.all_credentials())
+    return sorted({*index.workspaces(), *(resource.metadata.namespace for resource in owners)})
+
+
+def _workspace(index: ResourceIndex, given: str, *, creating: bool) -> str:
+    """The workspace that was named, or the only one. Raises InvalidInput, NotFound."""
+    known = workspaces(index)
+    if given:
+        if given not in known and not creating:
+            there = f"; there is {', '.join(known)}" if known else ""
+            raise NotFound(f"there is no workspace {given}{there}")
+        return given
+    if len(known) > 1:
+        raise InvalidInput(
+            f"is needed, there are {', '.join(known)}", field="--workspace", remedy="name one, or set AKUA_WORKSPACE"
+        )
+    return known[0] if known else DEFAULT_WORKSPACE

@@ -1,0 +1,60 @@
+"""`akua workspace`: the owners of credentials, products and installs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from cli.options import Output, OutputOption
+from cli.presentation import done, show_json, show_rows
+from cli.session import MANAGER, invocation, opened, workspace_manifest, workspaces
+
+workspace_app = typer.Typer(help="Owners of credentials, products and installs: labelled namespaces.", no_args_is_help=True)
+
+
+@workspace_app.command("create")
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The workspace's name; a namespace.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create a workspace, or make one of a namespace that is there.
+
+    Example: akua workspace create acme
+    """
+    settings = invocation(context).settings()
+
+    async def work() -> dict[str, object]:
+        async with opened(settings) as store:
+            return (await store.apply(workspace_manifest(name), manager=MANAGER)).to_manifest()
+
+    done(output, asyncio.run(work()), f"workspace {name} is there")
+
+
+@workspace_app.command("list")
+def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+    """List the workspaces, and how much each has."""
+    settings = invocation(context).settings()
+
+    async def work() -> list[dict[str, object]]:
+        async with opened(settings) as store:
+            index = store.index
+            return [
+                {
+                    "name": name,
+                    "credentials": sum(item.workspace == name for item in index.all_credentials()),
+                    "products": sum(item.workspace == name for item in index.products()),
+                    "installs": sum(item.workspace == name for item in index.installs()),
+                }
+                for name in workspaces(index)
+            ]
+
+    found = asyncio.run(work())
+    if output is Output.JSON:
+        show_json(found)
+        return
+    columns = ("name", "credentials", "products", "installs")
+    rows = [tuple(str(item[column]) for column in columns) for item in found]
+    show_rows(columns, rows, empty="no workspaces yet; `akua workspace create NAME` makes one")
