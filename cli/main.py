@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from cli.audit import audit_app
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
@@ -67,6 +68,7 @@ app.command()(explain)
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(product_app, name="product")
 app.add_typer(install_app, name="install")
+app.add_typer(audit_app, name="audit")
 install_app.command("token")(token)
 install_app.command("bundle")(bundle)
 install_app.command("sync")(sync)
