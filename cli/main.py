@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cli.audit import audit_app
+from cli.demo.command import demo
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
@@ -63,6 +64,7 @@ def options(
 app.command()(serve)
 app.command()(webhook)
 app.command()(proxy)
+app.command()(demo)
 app.command()(image)
 app.command()(explain)
 app.add_typer(workspace_app, name="workspace")

@@ -15,6 +15,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+_ELF = b"\x7fELF"
 _EPOCH = "2026-01-01T00:00:00Z"
 
 
@@ -56,14 +57,19 @@ class Repository:
             )
         return descriptor
 
-    def add_image(self, layers: Sequence[Mapping[str, bytes]], tag: str, architecture: str = "amd64") -> dict[str, Any]:
+    def add_image(
+        self, layers: Sequence[Mapping[str, bytes]], tag: str, architecture: str = "amd64", entrypoint: str = ""
+    ) -> dict[str, Any]:
         """Stores an image whose layers hold the given files (path -> content) and returns its manifest's descriptor."""
         archives = [_archive(files) for files in layers]
         config = {
             "created": _EPOCH,
             "architecture": architecture,
             "os": "linux",
-            "config": {"Labels": {"org.opencontainers.image.title": tag}},
+            "config": {
+                "Labels": {"org.opencontainers.image.title": tag},
+                "Entrypoint": [entrypoint] if entrypoint else None,
+            },
             "rootfs": {"type": "layers", "diff_ids": [digest_of(archive) for archive in archives]},
             "history": [{"created": _EPOCH, "created_by": "akua demo"} for _ in archives],
         }
@@ -87,6 +93,6 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, content in files.items():
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode = len(content), 0o644
+            entry.size, entry.mode = len(content), 0o755 if content.startswith(_ELF) else 0o644
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
