@@ -73,13 +73,14 @@ class Pulls:
             exchange.decision = exchange.decision.extended(subject)
             return Authorization(exchange.decision)
         exchange.subject = subject
-        if not subject.opens(path.client_name):
-            detail = f"the access token has no scope to pull {path.client_name}"
-            exchange.decision = exchange.decision.extended(GateResult(Gate.TOKEN, Reason.SCOPE_INSUFFICIENT, detail))
-            return Authorization(exchange.decision)
         decision = exchange.decision.extended(passed(Gate.TOKEN))
         parts = self._parts
         authorization = authorize(decision, identity_of(subject), path.registry, path.repository, parts.index, parts.moment())
+        if authorization.decision.allowed and not subject.opens(path.client_name):
+            # Only when a better token would open it: else its reason (not entitled, revoked) is what the person must read.
+            detail = f"the access token has no scope to pull {path.client_name}"
+            exchange.decision = exchange.decision.extended(GateResult(Gate.TOKEN, Reason.SCOPE_INSUFFICIENT, detail))
+            return Authorization(exchange.decision)
         exchange.decision = authorization.decision
         exchange.credential = authorization.credential.metadata.name if authorization.credential else ""
         return authorization
