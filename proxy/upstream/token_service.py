@@ -22,14 +22,15 @@ async def fetch_token(
     """A token for `scope` from the challenge's realm. Raises LoginFailed (RealmRefused among it) and what a connection raises."""
     realm = check_realm(challenge.parameters.get("realm", ""), registry, stated=access.realm_hosts, insecure=access.insecure)
     query = [("service", challenge.parameters["service"])] if "service" in challenge.parameters else []
-    # public.ecr.aws wants the scope `aws`, literally.
-    query.append(("scope", "aws" if registry == "public.ecr.aws" else scope))
+    # public.ecr.aws wants the scope `aws`, literally. No scope at all is how one logs in without asking for anything.
+    if scope or registry == "public.ecr.aws":
+        query.append(("scope", "aws" if registry == "public.ecr.aws" else scope))
     headers = {"Accept": "application/json"}
     if isinstance(identity, UserPassword):
         headers["Authorization"] = identity.header
     elif not isinstance(identity, Anonymous):
         raise LoginFailed(f"{registry} wants a user name and password for its token service")
-    url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
+    url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}" if query else realm
     response = await connections.request("GET", url, headers=headers, access=access, follow=False)
     whom = f"the token service of {registry}"
     default = _LIFETIME_OF_SILENT.get(".".join(registry.split(".")[-2:]), 60.0)

@@ -14,7 +14,7 @@ from proxy.upstream.authorizations import AuthorizationCache, CacheKey
 from proxy.upstream.challenge import Challenge, choose, parse_challenges
 from proxy.upstream.circuit import Circuits
 from proxy.upstream.connection import Connections
-from proxy.upstream.errors import LoginFailed, UpstreamTimeout, UpstreamUnreachable
+from proxy.upstream.errors import LoginFailed, UpstreamMisbehaved, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.logins.choice import choose_login
 from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity, UserPassword
 from proxy.upstream.response import UpstreamResponse
@@ -114,6 +114,21 @@ class Upstreams:
         self._note_rate_limit(access, target.registry, response)
         return response
 
+    async def ping(self, access: UpstreamAccess, registry: str) -> int:
+        """Logs in without asking for any repository and returns the status of `/v2/` then. Raises UpstreamError."""
+        challenge = await self._challenge(access, registry, strict=True)
+        if challenge is None:
+            return 200
+        identity = await self._log_in(access)
+        if challenge.scheme == "bearer" and not isinstance(identity, BearerToken):
+            identity = await fetch_token(self._connections, registry, challenge, "", identity, access.network)
+        headers = {"Authorization": identity.header} if identity.header else {}
+        url = base_url(registry, insecure=access.network.insecure)
+        response = await self._connections.request("GET", url, headers=headers, access=access.network, follow=False)
+        status = response.status
+        await response.drain()
+        return status
+
     def _failed(self, registry: str) -> None:
         self._circuits.failed(registry)
         self._observer.upstream_failed(registry)
@@ -169,11 +184,14 @@ class Upstreams:
         login = choose_login(access.credential, access.secret, self._connections, access.network)
         return await login.identity()
 
-    async def _challenge(self, access: UpstreamAccess, registry: str) -> Challenge | None:
-        """How the registry wants to be asked: the ping's challenge, remembered. None: it asks nobody."""
+    async def _challenge(self, access: UpstreamAccess, registry: str, *, strict: bool = False) -> Challenge | None:
+        """How the registry wants to be asked: the ping's challenge, remembered. None: it asks nobody.
+
+        `strict` asks anew, and raises UpstreamMisbehaved for an answer that no registry gives.
+        """
         key = (registry, access.network.insecure)
         known = self._challenges.get(key)
-        if known and time.monotonic() < known[1]:
+        if known and time.monotonic() < known[1] and not strict:
             return known[0]
         response = await self._connections.request(
             "GET", base_url(registry, insecure=access.network.insecure), headers={}, access=access.network, follow=False
@@ -181,6 +199,8 @@ class Upstreams:
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
         status = response.status
         await response.drain()
+        if strict and status not in (200, 401):
+            raise UpstreamMisbehaved(f"{registry} answered {status} to /v2/, as no registry does")
         if status == 401:
             challenge = choose(challenges)
             if challenge is None:

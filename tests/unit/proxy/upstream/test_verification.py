@@ -1,0 +1,103 @@
+"""What `akua credential test` says, for each thing that can be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from cli.demo.upstream_registry import UpstreamRegistry
+from proxy.upstream.settings import UpstreamSettings
+from proxy.upstream.upstreams import UpstreamAccess, Upstreams
+from proxy.upstream.verification import VerificationOutcome, permission, verify_credential
+from registry_access.model.workspace_secret import ResolvedSecret
+from registry_access.runtime.telemetry import Telemetry
+from tests.support.serving import served
+from tests.unit.proxy.upstream.test_logins import credential
+
+
+@asynccontextmanager
+async def upstreams() -> AsyncIterator[Upstreams]:
+    made = Upstreams(UpstreamSettings(connect_seconds=1, headers_seconds=1), Telemetry())
+    await made.start()
+    yield made
+    await made.close()
+
+
+def access(host: str, username: str, password: str) -> UpstreamAccess:
+    made = credential("Basic", host, insecure=True, allowPrivateAddresses=True)
+    return UpstreamAccess("acme", made, ResolvedSecret("1", {"username": username, "password": password}, "f"))
+
+
+@pytest.mark.parametrize("login", ["basic", "bearer"])
+async def test_a_credential_that_works_and_one_that_does_not(login: str) -> None:
+    registry = UpstreamRegistry(login=login)
+    registry.repository("acme/app").add_image([{"a": b"b"}], "1.0")
+    async with served(registry.app()) as host, upstreams() as made:
+        good, bad = access(host, registry.username, registry.password), access(host, registry.username, "wrong")
+        outcomes = [
+            (await verify_credential(made, good, host)).outcome,
+            (await verify_credential(made, good, host, ("acme/app", "1.0"))).outcome,
+            (await verify_credential(made, good, host, ("acme/app", "none"))).outcome,
+        ]
+        assert outcomes == [VerificationOutcome.WORKS, VerificationOutcome.WORKS, VerificationOutcome.NO_SUCH_REPOSITORY]
+        refused = await verify_credential(Upstreams(UpstreamSettings(), Telemetry()), bad, host)
+        assert refused.outcome is VerificationOutcome.HOST_UNREACHABLE  # that one was never started
+        assert (await verify_credential(made, bad, host)).outcome is VerificationOutcome.BAD_CREDENTIALS
+        assert "wrong" not in (await verify_credential(made, bad, host)).detail
+
+
+@pytest.mark.parametrize(
+    ("ping", "manifest", "outcome"),
+    [
+        (200, 403, VerificationOutcome.LACKS_SCOPE),
+        (200, 401, VerificationOutcome.LACKS_SCOPE),
+        (200, 429, VerificationOutcome.RATE_LIMITED),
+        (200, 418, VerificationOutcome.FAILED),
+    ],
+)
+async def test_what_a_registry_says_of_an_image(ping: int, manifest: int, outcome: VerificationOutcome) -> None:
+    async def answer(request: Request) -> Response:
+        status = ping if request.url.path == "/v2/" else manifest
+        return PlainTextResponse("", status, {"Retry-After": "60"} if status == 429 else None)
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD"])])
+    async with served(app) as host, upstreams() as made:
+        found = await verify_credential(made, access(host, "u", "p"), host, ("a/b", "1"))
+    assert found.outcome is outcome
+    assert outcome is not VerificationOutcome.RATE_LIMITED or "60 s" in found.detail
+
+
+@pytest.mark.parametrize("status", [404, 301, 500])
+async def test_a_web_server_is_no_registry(status: int) -> None:
+    async def answer(_: Request) -> Response:
+        return PlainTextResponse("<html>", status)
+
+    async with served(Starlette(routes=[Route("/{path:path}", answer)])) as host, upstreams() as made:
+        assert (await verify_credential(made, access(host, "u", "p"), host)).outcome is VerificationOutcome.NOT_A_REGISTRY
+
+
+async def test_nobody_there() -> None:
+    async with upstreams() as made:
+        found = await verify_credential(made, access("127.0.0.1:1", "u", "p"), "127.0.0.1:1")
+    assert found.outcome is VerificationOutcome.HOST_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("registry", "word"),
+    [
+        ("ghcr.io", "read:packages"),
+        ("registry.gitlab.com", "read_registry"),
+        ("1.dkr.ecr.eu-west-1.amazonaws.com", "ecr:BatchGetImage"),
+        ("team.azurecr.io", "AcrPull"),
+        ("eu-docker.pkg.dev", "Reader"),
+        ("harbor.example", "read"),
+    ],
+)
+def test_the_permission_is_named_in_the_registrys_words(registry: str, word: str) -> None:
+    assert word in permission(registry)
