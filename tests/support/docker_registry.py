@@ -14,7 +14,7 @@ import httpx
 
 from tests.support.ports import free_port
 from tests.support.programs import requires_program
-from tests.support.tls import client_context, test_ca
+from tests.support.tls import certificate_authority, client_context
 
 USERNAME, PASSWORD = "robot", "canary-upstream-password"
 NAME = "localhost"
@@ -37,8 +37,8 @@ def docker_registry(folder: Path) -> Iterator[DockerRegistry]:
     """Starts one in `folder` and stops it by pid."""
     program, port = requires_program("docker-registry"), free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    ca_file, certificate = folder / "ca.pem", test_ca().issue_cert(NAME)
-    test_ca().cert_pem.write_to_path(ca_file)
+    ca_file, certificate = folder / "ca.pem", certificate_authority().issue_cert(NAME)
+    certificate_authority().cert_pem.write_to_path(ca_file)
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     (folder / "htpasswd").write_text(f"{USERNAME}:{_bcrypt()}\n")
     (folder / "config.yml").write_text(

@@ -15,14 +15,14 @@ from starlette.types import ASGIApp
 
 
 @cache
-def test_ca() -> trustme.CA:
+def certificate_authority() -> trustme.CA:
     return trustme.CA()
 
 
 def client_context() -> ssl.SSLContext:
     """Trusts the test CA and nothing else."""
     context = ssl.create_default_context()
-    test_ca().configure_trust(context)
+    certificate_authority().configure_trust(context)
     return context
 
 
@@ -43,7 +43,7 @@ async def served_tls(app: ASGIApp, *names: str) -> AsyncIterator[TlsServer]:
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=0)
     config.load()
     config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    test_ca().issue_cert(*names).configure_cert(config.ssl)
+    certificate_authority().issue_cert(*names).configure_cert(config.ssl)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve([listener]))
     while not server.started:
