@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from cli.audit import audit_app
+from cli.credential import credential_app
+from cli.credential_secret import destroy, pin, rotate, try_, versions
 from cli.demo.command import demo
+from cli.doctor import doctor
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
@@ -67,13 +70,21 @@ app.command()(proxy)
 app.command()(demo)
 app.command()(image)
 app.command()(explain)
+app.command()(doctor)
 app.add_typer(workspace_app, name="workspace")
 app.add_typer(product_app, name="product")
 app.add_typer(install_app, name="install")
 app.add_typer(audit_app, name="audit")
-install_app.command("token")(token)
-install_app.command("bundle")(bundle)
-install_app.command("sync")(sync)
+app.add_typer(credential_app, name="credential")
+app.add_typer(audit_app, name="audit")
+credential_app.command()(rotate)
+credential_app.command()(versions)
+credential_app.command()(pin)
+credential_app.command()(destroy)
+credential_app.command("test")(try_)
+install_app.command()(token)
+install_app.command()(bundle)
+install_app.command()(sync)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,162 @@
+"""What each registry gives a person to log in with, and so what `akua credential add` asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from registry_access.model.resources import CredentialType
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing to ask for: `name` is its name in the Secret, `label` what the registry calls it."""
+
+    name: str
+    label: str
+    secret: bool = False
+    required: bool = True
+    value: str = ""  # fixed: not asked
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """`registry` "" asks for it; `example` shows its form. `hint` says where the login comes from and what it must be allowed."""
+
+    name: str
+    title: str
+    type: CredentialType
+    fields: tuple[Field, ...]
+    registry: str = ""
+    example: str = ""
+    hint: str = ""
+
+
+def _user(label: str = "User name", value: str = "") -> Field:
+    return Field("username", label, value=value)
+
+
+def _password(label: str = "Password") -> Field:
+    return Field("password", label, secret=True)
+
+
+_BASIC, _AWS = CredentialType.BASIC, CredentialType.AWS
+_AWS_FIELDS = (
+    Field("access_key_id", "Access key id"),
+    Field("secret_access_key", "Secret access key", secret=True),
+    Field("region", "Region", required=False),
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "dockerhub",
+            "Docker Hub",
+            _BASIC,
+            (_user("Docker Hub user or organization"), _password("Access token")),
+            registry="docker.io",
+            hint="a personal or organization access token that may read",
+        ),
+        Preset(
+            "ghcr",
+            "GitHub Container Registry",
+            _BASIC,
+            (_user("GitHub user name"), _password("Personal access token")),
+            registry="ghcr.io",
+            hint="a classic token with the scope read:packages",
+        ),
+        Preset(
+            "ecr",
+            "Amazon ECR",
+            _AWS,
+            _AWS_FIELDS,
+            example="123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+            hint="a user or role with ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer",
+        ),
+        Preset(
+            "ecr-pod",
+            "Amazon ECR, with the proxy's own AWS identity",
+            _AWS,
+            (),
+            example="123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+            hint="the role of the proxy's pod (IRSA or Pod Identity) needs the rights of ecr",
+        ),
+        Preset("ecr-public", "Amazon ECR Public", CredentialType.ANONYMOUS, (), registry="public.ecr.aws", hint="open to anyone"),
+        Preset(
+            "gar",
+            "Google Artifact Registry",
+            _BASIC,
+            (_user(value="_json_key"), _password("Service account key (JSON)")),
+            example="europe-west1-docker.pkg.dev",
+            hint="a service account with the role Artifact Registry Reader; give its key file on standard input",
+        ),
+        Preset(
+            "gcr",
+            "Google Container Registry",
+            _BASIC,
+            (_user(value="_json_key"), _password("Service account key (JSON)")),
+            registry="gcr.io",
+            hint="a service account that may read; give its key file on standard input",
+        ),
+        Preset(
+            "acr",
+            "Azure Container Registry",
+            _BASIC,
+            (_user("Application (client) id, token name or admin user"), _password()),
+            example="acme.azurecr.io",
+            hint="a service principal with the role AcrPull, a repository-scoped token, or the admin user",
+        ),
+        Preset(
+            "gitlab",
+            "GitLab",
+            _BASIC,
+            (_user("User name, or the deploy token's"), _password("Access or deploy token")),
+            registry="registry.gitlab.com",
+            hint="a token with the scope read_registry",
+        ),
+        Preset(
+            "quay",
+            "Quay",
+            _BASIC,
+            (_user("Robot account, organization+robot"), _password("Robot token")),
+            registry="quay.io",
+            hint="a robot account with read permission",
+        ),
+        Preset(
+            "basic",
+            "Harbor, Nexus, Artifactory, distribution and others",
+            _BASIC,
+            (_user(), _password()),
+            example="registry.example.com:5000",
+            hint="a user or robot that may pull",
+        ),
+        Preset(
+            "token",
+            "any registry that takes a Bearer token as it is",
+            CredentialType.TOKEN,
+            (Field("token", "Token", secret=True),),
+            example="registry.example.com",
+        ),
+        Preset(
+            "oauth",
+            "any registry with OAuth client credentials",
+            CredentialType.OAUTH,
+            (
+                Field("client_id", "Client id"),
+                Field("client_secret", "Client secret", secret=True),
+                Field("token_url", "Token URL"),
+                Field("scopes", "Scopes, separated by spaces", required=False),
+            ),
+            example="registry.example.com",
+        ),
+        Preset("anonymous", "any registry that is open to anyone", CredentialType.ANONYMOUS, (), example="registry.example.com"),
+    )
+}
+# What a credential of each type is asked for when its secret is renewed.
+FIELDS_OF_TYPE = {
+    CredentialType.BASIC: PRESETS["basic"].fields,
+    CredentialType.TOKEN: PRESETS["token"].fields,
+    CredentialType.OAUTH: PRESETS["oauth"].fields,
+    CredentialType.AWS: PRESETS["ecr"].fields,
+    CredentialType.ANONYMOUS: (),
+}
