@@ -211,13 +211,17 @@ class Described:
     about: str
 
 
+def _length(seconds: float) -> str:
+    return f"{seconds / 86400:g}d" if seconds >= 86400 else f"{seconds:g}s"
+
+
 def described() -> list[Described]:
     """Every setting with its default, for documentation and `--help`."""
     rows = []
     for item in fields(Settings):
         default = item.default if item.default is not MISSING else ""
         shown = (
-            ",".join(default) if isinstance(default, tuple) else f"{default:g}s" if isinstance(default, float) else str(default)
+            ",".join(default) if isinstance(default, tuple) else _length(default) if isinstance(default, float) else str(default)
         )
         rows.append(Described(PREFIX + item.name.upper(), shown, item.metadata["about"]))
     return rows
