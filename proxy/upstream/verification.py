@@ -21,7 +21,7 @@ from registry_access.model.errors import UpstreamError
 # What to grant, in each registry's own words.
 _PERMISSIONS: Mapping[str, str] = {
     "ghcr.io": "the scope read:packages (and access to the package, for a fine-grained organisation)",
-    "docker.io": "the access token permission Read-only, or Public Repo Read-only for public images",
+    "docker.io": "the access token permission Repo Read-only (Repo Public Read-only opens public images alone)",
     "registry.gitlab.com": "the scope read_registry",
     "quay.io": "the robot account's permission Read on the repository",
     "public.ecr.aws": "the actions ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",

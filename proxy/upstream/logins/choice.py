@@ -8,12 +8,12 @@ from proxy.upstream.logins.aws import AwsLogin
 from proxy.upstream.logins.azure import AzureLogin
 from proxy.upstream.logins.identity import Login
 from proxy.upstream.logins.oauth import OAuthLogin
-from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, TokenLogin
+from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
 from proxy.upstream.settings import Access
 from registry_access.model.resources import CredentialType, RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
 
-LOGIN_KINDS = ("anonymous", "basic", "token", "oauth", "azure", "aws")
+LOGIN_KINDS = ("anonymous", "basic", "token", "bearer", "oauth", "azure", "aws")
 
 
 def login_kind(credential: RegistryCredential) -> str:
@@ -40,6 +40,8 @@ def choose_login(
                 return BasicLogin(values)
             case "token":
                 return TokenLogin(credential.registry, values)
+            case "bearer":
+                return BearerLogin(values)
             case "oauth":
                 return OAuthLogin(connections, values, access)
             case "azure":

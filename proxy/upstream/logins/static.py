@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.upstream.logins.identity import Anonymous, Identity, UserPassword
+from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity, UserPassword
 
 # The user name that goes with a bare token; any non-empty one will do where none is listed.
 _TOKEN_USERS = {
@@ -40,6 +40,16 @@ class TokenLogin:
         if not user and registry.endswith((".pkg.dev", ".gcr.io")):
             user = _TOKEN_USERS["gcr.io"]
         self._identity = UserPassword(user or _ANY_USER, values["token"].strip())
+
+    async def identity(self) -> Identity:
+        return self._identity
+
+
+class BearerLogin:
+    """A token that the registry takes as it is, with no token service between."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._identity = BearerToken(values["token"].strip())
 
     async def identity(self) -> Identity:
         return self._identity

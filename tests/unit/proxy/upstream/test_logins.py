@@ -28,7 +28,7 @@ from proxy.upstream.logins.azure import NULL_GUID, AzureLogin
 from proxy.upstream.logins.choice import choose_login
 from proxy.upstream.logins.identity import Anonymous, BearerToken, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
-from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, TokenLogin
+from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
 from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.token_service import fetch_token
 from registry_access.model.resources import RegistryCredential
@@ -288,6 +288,7 @@ def credential(type: str, registry: str = "ghcr.io", **spec: object) -> Registry
         (credential("Anonymous"), {}, AnonymousLogin),
         (credential("Basic"), {"username": "u", "password": "p"}, BasicLogin),
         (credential("Token"), {"token": "t"}, TokenLogin),
+        (credential("Token", login="bearer"), {"token": "t"}, BearerLogin),
         (credential("OAuth"), {"client_id": "i", "client_secret": "s", "token_url": "u"}, OAuthLogin),
         (credential("OAuth", "team.azurecr.io"), {"client_id": "i", "client_secret": "s", "token_url": "u"}, AzureLogin),
         (credential("OAuth", login="azure"), {"client_id": "i", "client_secret": "s", "token_url": "u"}, AzureLogin),
