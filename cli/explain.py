@@ -12,7 +12,8 @@ from rich.text import Text
 from cli.options import Output, OutputOption, WorkspaceOption
 from cli.presentation import console, show_json
 from cli.session import Session, with_session
-from proxy.authorization import InstallIdentity, Moment, authorize
+from proxy import authorization
+from proxy.authorization import InstallIdentity, Moment
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, new_decision_id, passed
 from registry_access.model.image_reference import ImageReference
 from registry_access.model.proxied_reference import Unchanged, UnchangedReason, from_proxied, to_proxied
@@ -72,7 +73,7 @@ def decide(index: ResourceIndex, install: Install, image: str, settings: Setting
     decision = decision.extended(passed(Gate.PATH, str(upstream)), passed(Gate.TOKEN, "a current token of this install"))
     identity = InstallIdentity(install.workspace, install.metadata.name, install.metadata.uid, install.token_generation)
     moment = Moment(datetime.now(UTC), 0.0, settings.staleness_limit)
-    return authorize(decision, identity, upstream.registry, upstream.repository, index, moment).decision, upstream
+    return authorization.explain(decision, identity, upstream.registry, upstream.repository, index, moment), upstream
 
 
 def as_document(decision: Decision, install: str, image: str, upstream: ImageReference | None) -> dict[str, object]:

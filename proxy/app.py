@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxy.authentication import Subject, authorization_header
 from proxy.authorization import check_install
-from proxy.oci_errors import API_VERSION_HEADERS, OciError, refusal_error
+from proxy.exchange import Exchange
+from proxy.oci_errors import API_VERSION_HEADERS, OciError
 from proxy.parts import ProxyParts, identity_of
 from proxy.pulls import Pulls
 from proxy.token_endpoint import TokenEndpoint
-from registry_access.model.decision import Decision, GateResult, Reason, new_decision_id
+from registry_access.model.audit_event import Operation
+from registry_access.model.decision import Gate, GateResult, Reason, new_decision_id
 from registry_access.model.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
+from registry_access.model.resources import Install
 
+logger = logging.getLogger(__name__)
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 _PREFIX = b"/v2"
 _INVALID_STATUS = {"UNSUPPORTED": 404}
@@ -33,7 +39,9 @@ def create_proxy_app(parts: ProxyParts, routes: Sequence[BaseRoute] = ()) -> ASG
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
-    registry = RegistryApp(parts)
+    # Its redirect would be built from the Host header (threat model, row 15).
+    other.router.redirect_slashes = False
+    registry = _without_leftovers(RegistryApp(parts))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raw_path: bytes = scope.get("raw_path", b"") if scope["type"] == "http" else b""
@@ -41,6 +49,30 @@ def create_proxy_app(parts: ProxyParts, routes: Sequence[BaseRoute] = ()) -> ASG
             await registry(scope, receive, send)
         else:
             await other(scope, receive, send)
+
+    return app
+
+
+def _without_leftovers(registry: ASGIApp) -> ASGIApp:
+    """What breaks in `registry` is logged with its traceback; the client gets an error of the protocol, and no traceback."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await registry(scope, receive, noting)
+        except Exception:
+            number = new_decision_id()
+            logger.exception("a request for registry content broke (%s)", number)
+            if not started:
+                await OciError(500, "UNKNOWN", f"the proxy failed; its log tells more ({number})").response()(
+                    scope, receive, send
+                )
 
     return app
 
@@ -58,34 +90,28 @@ class RegistryApp:
             error = OciError(405, "UNSUPPORTED", "this registry only serves pulls", headers={"Allow": "GET, HEAD"})
             await error.response()(scope, receive, send)
         elif isinstance(path, InvalidPath):
-            await self._invalid(path)(scope, receive, send)
+            await (await self._invalid(path, scope)).response()(scope, receive, send)
         elif isinstance(path, Ping | CatalogPath):
-            await self._ping(scope, closed=isinstance(path, CatalogPath))(scope, receive, send)
+            response = await self._ping(scope, closed=isinstance(path, CatalogPath))
+            await response(scope, receive, send)
         else:
             await self._pulls(path, scope, receive, send)
 
-    def _invalid(self, path: InvalidPath) -> Response:
-        self._parts.telemetry.refusals.labels("path", str(Reason.PATH_INVALID)).inc()
-        decision = Decision(new_decision_id(), ())
-        detail = {"reason": str(Reason.PATH_INVALID), "gate": "path", "decision": decision.id}
-        status = _INVALID_STATUS.get(path.code, 400)
-        return OciError(status, path.code, f"{path.detail} ({decision.id})", detail).response()
+    async def _invalid(self, path: InvalidPath, scope: Scope) -> OciError:
+        exchange = Exchange.outside(Operation.INVALID, scope, scope["raw_path"].decode("latin-1"))
+        exchange.decision = exchange.decision.extended(GateResult(Gate.PATH, Reason.PATH_INVALID, path.detail))
+        return await self._parts.refusals.refuse(exchange, code=path.code, status=_INVALID_STATUS.get(path.code, 400))
 
-    def _ping(self, scope: Scope, *, closed: bool) -> Response:
+    async def _ping(self, scope: Scope, *, closed: bool) -> Response:
         """Whether the caller is known. Without credentials the answer must be 401: clients take the challenge from here."""
-        header = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), None)
-        subject = self._parts.authenticator.authenticate(header)
-        found = (
-            subject
-            if isinstance(subject, GateResult)
-            else check_install(identity_of(subject), self._parts.index, self._parts.moment().now)
-        )
+        parts, exchange = self._parts, Exchange.outside(Operation.PING, scope)
+        found: GateResult | Subject | Install = parts.authenticator.authenticate(authorization_header(scope))
+        if isinstance(found, Subject):
+            exchange.subject = found
+            found = check_install(identity_of(found), parts.index, parts.moment().now)
         if isinstance(found, GateResult):
-            if found.reason is Reason.TOKEN_MISSING:
-                self._parts.telemetry.challenges.inc()
-            else:
-                self._parts.telemetry.refusals.labels(str(found.gate), str(found.reason)).inc()
-            return refusal_error(Decision(new_decision_id(), (found,)), self._parts.challenger).response()
+            exchange.decision = exchange.decision.extended(found)
+            return (await parts.refusals.refuse(exchange)).response()
         if closed:
             return OciError(403, "DENIED", "the catalog is not open to installs").response()
         return JSONResponse({}, headers=API_VERSION_HEADERS)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from starlette.types import Scope as AsgiScope
 
 from registry_access.model.access_token import verify_access_token
 from registry_access.model.decision import Gate, GateResult, Reason
@@ -100,21 +101,30 @@ class Authenticator:
         return _subject(claims.install, claims.scopes)
 
 
+def authorization_header(scope: AsgiScope) -> str | None:
+    """The request's Authorization header, None when there is none. Several are joined, and as such refused."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    return ", ".join(values) if values else None
+
+
 def token_of(header: str) -> str | None:
     """The token in an Authorization header: the password of Basic (RFC 7617), or Bearer's (RFC 6750); None when there is none."""
     scheme, _, value = header.strip().partition(" ")
-    value = value.strip()
-    if not value or len(header) > _HEADER_MAXIMUM:
+    if len(header) > _HEADER_MAXIMUM or not value.strip():
         return None
-    if scheme.lower() == "bearer":
-        return value
-    if scheme.lower() != "basic":
+    return value.strip() if scheme.lower() == "bearer" else basic_password(header)
+
+
+def basic_password(header: str) -> str | None:
+    """The password of a Basic header with a user name and a password, else None."""
+    scheme, _, value = header.strip().partition(" ")
+    if scheme.lower() != "basic" or len(header) > _HEADER_MAXIMUM:
         return None
     try:
-        user, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError, ValueError):
+        user, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except ValueError:  # binascii.Error and UnicodeDecodeError are ones
         return None
-    return password if user and colon and password else None
+    return password if user and password else None
 
 
 def _subject(claims: InstallTokenClaims, scopes: tuple[Scope, ...] | None) -> Subject:

@@ -52,19 +52,48 @@ def authorize(
     found = check_install(identity, index, moment.now)
     if isinstance(found, GateResult):
         return Authorization(decision.extended(found))
-    decision = decision.extended(passed(Gate.INSTALL, f"install {found.metadata.name}"))
     entitled = _check_entitlement(found, registry, repository, index)
-    decision = decision.extended(entitled)
+    decision = decision.extended(passed(Gate.INSTALL, f"install {found.metadata.name}"), entitled)
     if not entitled.passed:
         return Authorization(decision)
-    chosen = choose_credential(index.credentials(identity.workspace, registry), identity.workspace, registry, repository)
-    if isinstance(chosen, GateResult):
-        return Authorization(decision.extended(chosen))
-    secret = resolve_secret(chosen, lambda name: index.secret(identity.workspace, name))
-    if isinstance(secret, SecretProblem):
-        return Authorization(decision.extended(GateResult(Gate.CREDENTIAL, secret.reason, secret.detail)))
-    decision = decision.extended(passed(Gate.CREDENTIAL, f"credential {chosen.metadata.name}"))
-    return Authorization(decision.extended(check_freshness(moment)), chosen, secret)
+    login = _check_credential(identity.workspace, registry, repository, index)
+    if isinstance(login, GateResult):
+        return Authorization(decision.extended(login))
+    credential, secret = login
+    decision = decision.extended(_credential_passed(credential, secret), check_freshness(moment))
+    return Authorization(decision, credential, secret)
+
+
+def explain(
+    decision: Decision, identity: InstallIdentity, registry: str, repository: str, index: ResourceIndex, moment: Moment
+) -> Decision:
+    """`decision` with all of gates 3 to 6 behind it, those behind a failed one too: what would be in the way next.
+
+    Entitlement is left out when there is no install of that name to ask about.
+    """
+    found = check_install(identity, index, moment.now)
+    if isinstance(found, GateResult):
+        decision, install = decision.extended(found), index.install(identity.workspace, identity.install)
+    else:
+        decision, install = decision.extended(passed(Gate.INSTALL, f"install {found.metadata.name}")), found
+    if install is not None:
+        decision = decision.extended(_check_entitlement(install, registry, repository, index))
+    login = _check_credential(identity.workspace, registry, repository, index)
+    decision = decision.extended(login if isinstance(login, GateResult) else _credential_passed(*login))
+    return decision.extended(check_freshness(moment))
+
+
+def credential_withdrawn(credential: RegistryCredential | None, index: ResourceIndex) -> GateResult | None:
+    """Why the credential that a stream logged in with is good no more, though another might cover its repository by now."""
+    if credential is None:
+        return None
+    name = credential.metadata.name
+    present = index.credential(credential.workspace, name)
+    if present is None or present.deleting or present.metadata.uid != credential.metadata.uid:
+        return GateResult(Gate.CREDENTIAL, Reason.CREDENTIAL_MISSING, f"credential {name} was deleted")
+    if present.disabled:
+        return GateResult(Gate.CREDENTIAL, Reason.CREDENTIAL_DISABLED, f"credential {name} was disabled")
+    return None
 
 
 def check_install(identity: InstallIdentity, index: ResourceIndex, now: datetime) -> Install | GateResult:
@@ -74,12 +103,14 @@ def check_install(identity: InstallIdentity, index: ResourceIndex, now: datetime
     if install is None:
         return _install(Reason.INSTALL_UNKNOWN, f"install {name} does not exist in workspace {identity.workspace}")
     if install.metadata.uid != identity.uid:
-        return _install(Reason.INSTALL_REPLACED, f"the token is of an earlier install {name}, which was deleted")
+        detail = f"the token is of an earlier install {name}, which was deleted; `akua install token {name}` gives one of today's"
+        return _install(Reason.INSTALL_REPLACED, detail)
     if install.token_generation != identity.generation:
         return GateResult(
             Gate.INSTALL,
             Reason.TOKEN_SUPERSEDED,
-            f"the token is of generation {identity.generation}, install {name} is at {install.token_generation}",
+            f"the token is of generation {identity.generation}, install {name} is at {install.token_generation}; "
+            f"`akua install token {name}` gives one of these",
         )
     if install.revoked:
         return _install(Reason.INSTALL_REVOKED, f"install {name} is revoked; `akua install restore {name}` restores it")
@@ -110,11 +141,27 @@ def _check_entitlement(install: Install, registry: str, repository: str, index: 
         return passed(Gate.ENTITLEMENT, f"covered by {pattern}")
     name = install.metadata.name
     if install.product and product is None:
-        detail = f"install {name} is of product {install.product}, which does not exist"
+        detail = f"install {name} is of product {install.product}, which does not exist; create it, or name another"
     else:
-        source = f"product {install.product}" if install.product else f"install {name}"
+        source = f"product {install.product}" if install.product else "its spec.repositories"
         detail = f"install {name} is not entitled to {registry}/{repository}: {source} does not include it"
     return GateResult(Gate.ENTITLEMENT, Reason.NOT_ENTITLED, detail)
+
+
+def _check_credential(
+    workspace: str, registry: str, repository: str, index: ResourceIndex
+) -> tuple[RegistryCredential, ResolvedSecret] | GateResult:
+    chosen = choose_credential(index.credentials(workspace, registry), workspace, registry, repository)
+    if isinstance(chosen, GateResult):
+        return chosen
+    secret = resolve_secret(chosen, lambda name: index.secret(workspace, name))
+    if isinstance(secret, SecretProblem):
+        return GateResult(Gate.CREDENTIAL, secret.reason, secret.detail)
+    return chosen, secret
+
+
+def _credential_passed(credential: RegistryCredential, secret: ResolvedSecret) -> GateResult:
+    return passed(Gate.CREDENTIAL, f"credential {credential.metadata.name}, secret version {secret.version}")
 
 
 def _install(reason: Reason, detail: str) -> GateResult:

@@ -29,7 +29,8 @@ def choose_credential(
             Reason.CREDENTIAL_AMBIGUOUS,
             f"credentials {names} fit {registry}/{repository} equally; give one of them a longer repository prefix",
         )
-    return _refused(Reason.CREDENTIAL_DISABLED, f"credential {names} is disabled; `akua credential enable {names}` restores it")
+    first = min(credential.metadata.name for credential in candidates)
+    return _refused(Reason.CREDENTIAL_DISABLED, f"credential {names} is disabled; `akua credential enable {first}` restores it")
 
 
 def _fit(credential: RegistryCredential, repository: str) -> tuple[int, bool] | None:

@@ -10,43 +10,43 @@ from starlette.types import Scope as AsgiScope
 
 from proxy.authentication import Subject
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id, safe_text
-from registry_access.model.decision import Decision, GateResult, new_decision_id
+from registry_access.model.decision import Decision, GateResult, Reason, new_decision_id
 from registry_access.model.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath
+from registry_access.runtime.telemetry import Telemetry
 
 logger = logging.getLogger("proxy.pulls")
 
 
 @dataclass(slots=True)
 class Exchange:
-    """`began` is on the monotonic clock; `committed` says that the intent is in the audit trail."""
+    """`began` is on the monotonic clock; `status`, `digest` and `bytes` tell what was answered, as far as it went."""
 
     operation: Operation
-    registry: str
-    repository: str
-    reference: str
     client_address: str
     user_agent: str
+    registry: str = ""
+    repository: str = ""
+    reference: str = ""
     event_id: str = field(default_factory=new_event_id)
     decision: Decision = field(default_factory=lambda: Decision(new_decision_id(), ()))
     time: int = field(default_factory=lambda: time_ns() // 1_000_000)
     began: float = field(default_factory=monotonic)
     subject: Subject | None = None
     credential: str = ""
-    committed: bool = False
     status: int = 0
     digest: str = ""
     bytes: int = 0
 
     @classmethod
-    def of(cls, path: RepositoryPath, method: str, scope: AsgiScope) -> Exchange:
-        return cls(
-            operation=_operation(path, method),
-            registry=path.registry,
-            repository=path.repository,
-            reference=_reference(path),
-            client_address=client_address(scope),
-            user_agent=user_agent(scope),
-        )
+    def of(cls, path: RepositoryPath, scope: AsgiScope) -> Exchange:
+        exchange = cls.outside(_operation(path, scope["method"]), scope, _reference(path))
+        exchange.registry, exchange.repository = path.registry, path.repository
+        return exchange
+
+    @classmethod
+    def outside(cls, operation: Operation, scope: AsgiScope, reference: str = "") -> Exchange:
+        """One that names no repository; `reference` is what it was about, from the client as it came."""
+        return cls(operation, client_address(scope), user_agent(scope), reference=safe_text(reference))
 
     def event(self) -> AuditEvent:
         """The intent."""
@@ -74,7 +74,8 @@ class Exchange:
             event_id=self.event_id,
             time=self.time + duration,
             result=result,
-            gate=str(refusal.gate) if refusal else "",
+            # A client that goes away is no gate's doing.
+            gate=str(refusal.gate) if refusal and refusal.reason is not Reason.CLIENT_CLOSED else "",
             reason=str(refusal.reason) if refusal else "",
             detail=refusal.detail if refusal else "",
             status=self.status,
@@ -83,6 +84,12 @@ class Exchange:
             duration=duration,
             credential=self.credential,
         )
+
+    def measure(self, telemetry: Telemetry, outcome: AuditOutcome) -> None:
+        telemetry.pulls.labels(str(self.operation), str(outcome.result)).inc()
+        telemetry.pull_seconds.labels(str(self.operation)).observe(outcome.duration / 1000)
+        if outcome.reason:
+            telemetry.refusals.labels(outcome.gate, outcome.reason).inc()
 
     def log(self, outcome: AuditOutcome) -> None:
         """One line; a person's grep for the decision id finds it."""
@@ -102,7 +109,7 @@ class Exchange:
                 "status": outcome.status,
                 "bytes": outcome.bytes,
                 "milliseconds": outcome.duration,
-                **({"gate": outcome.gate, "reason": outcome.reason, "detail": outcome.detail} if outcome.gate else {}),
+                **({"gate": outcome.gate, "reason": outcome.reason, "detail": outcome.detail} if outcome.reason else {}),
             },
         )
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from registry_access.model.decision import Decision, Reason
 
-API_VERSION_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0"}
+API_VERSION_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
 RETRY_SECONDS = "5"
 
 
@@ -27,15 +28,37 @@ class OciError:
     message: str
     detail: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    phrase: str = ""  # what the status line says behind the usual phrase, where the server can say it
 
     def response(self) -> Response:
         body = {"errors": [{"code": self.code, "message": self.message, "detail": dict(self.detail)}]}
-        return Response(
+        return ErrorResponse(
             json.dumps(body).encode(),
             self.status,
             {**API_VERSION_HEADERS, **self.headers},
-            media_type="application/json",
+            self.phrase,
         )
+
+
+class ErrorResponse(Response):
+    """JSON, with `phrase` handed to the server for the status line (`runtime.guarded_protocol`).
+
+    containerd asks with HEAD first and shows kubelet the status line and nothing else of the answer.
+    """
+
+    media_type = "application/json"
+
+    def __init__(self, content: bytes, status: int, headers: Mapping[str, str], phrase: str) -> None:
+        super().__init__(content, status, headers)
+        self.phrase = phrase
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_phrase(message: Message) -> None:
+            if message["type"] == "http.response.start" and self.phrase:
+                message = {**message, "akua.phrase": self.phrase}
+            await send(message)
+
+        await super().__call__(scope, receive, with_phrase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +74,9 @@ class Challenger:
         return {"WWW-Authenticate": "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)}
 
 
-# Reason -> (status, OCI code). A refused token says so with 401: without it containerd offers the same token again.
+# Reason -> (status, OCI code); docs/request-handling.md says the same.
 _ANSWERS: Mapping[Reason, tuple[int, str]] = {
+    Reason.PATH_INVALID: (400, "NAME_INVALID"),
     Reason.TOKEN_MISSING: (401, "UNAUTHORIZED"),
     Reason.TOKEN_INVALID: (401, "UNAUTHORIZED"),
     Reason.TOKEN_EXPIRED: (401, "UNAUTHORIZED"),
@@ -70,7 +94,7 @@ _ANSWERS: Mapping[Reason, tuple[int, str]] = {
     Reason.SECRET_INVALID: (403, "DENIED"),
     Reason.STATE_STALE: (503, "UNAVAILABLE"),
     Reason.AUDIT_UNAVAILABLE: (503, "UNAVAILABLE"),
-    # Not 401: the client would log in to us again and again for what it cannot mend.
+    # Not 401: the client would log in to us again and again for what only the administrator can mend.
     Reason.UPSTREAM_UNAUTHORIZED: (403, "DENIED"),
     Reason.UPSTREAM_DENIED: (403, "DENIED"),
     Reason.UPSTREAM_NOT_FOUND: (404, "NAME_UNKNOWN"),
@@ -83,16 +107,27 @@ _ANSWERS: Mapping[Reason, tuple[int, str]] = {
 
 
 def refusal_error(
-    decision: Decision, challenger: Challenger, *, scope: str = "", code: str = "", headers: Mapping[str, str] | None = None
+    decision: Decision,
+    challenger: Challenger,
+    *,
+    scope: str = "",
+    code: str = "",
+    status: int = 0,
+    headers: Mapping[str, str] | None = None,
 ) -> OciError:
-    """The error for a decision that was refused. `code` and `headers` replace and add to what the reason gives."""
+    """The error for a decision that was refused. `code`, `status` and `headers` replace and add to what the reason gives.
+
+    The answer to a HEAD has no body, so the reason is in a header and in the status line too.
+    """
     refusal = decision.refusal
     if refusal is None:
         raise ValueError("the decision is no refusal")
-    status, usual_code = _ANSWERS.get(refusal.reason, (400, "NAME_INVALID"))
-    added: dict[str, str] = dict(headers or {})
+    usual_status, usual_code = _ANSWERS[refusal.reason]
+    status = status or usual_status
+    added: dict[str, str] = {"Akua-Decision": decision.id, "Akua-Reason": str(refusal.reason), **(headers or {})}
     if status == 401:
         error = {Reason.TOKEN_MISSING: "", Reason.SCOPE_INSUFFICIENT: "insufficient_scope"}.get(refusal.reason, "invalid_token")
+        # Without `error`, containerd offers the same refused token again, five times.
         added |= challenger.challenge(scope, error)
     elif status == 503:
         added.setdefault("Retry-After", RETRY_SECONDS)
@@ -102,4 +137,5 @@ def refusal_error(
         f"{refusal.detail} ({decision.id})",
         {"reason": str(refusal.reason), "gate": str(refusal.gate), "decision": decision.id},
         added,
+        f"{refusal.reason} {decision.id}",
     )

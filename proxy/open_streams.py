@@ -15,12 +15,14 @@ from registry_access.state.index import Change, ResourceIndex, Unsubscribe
 
 logger = logging.getLogger(__name__)
 _DECIDING = frozenset({Kind.INSTALL, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.SECRET})
-_TICK_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
 class OpenStream:
-    """One answer being streamed. `check` gives the gate that no longer passes, or None; `abort` ends both connections."""
+    """One answer being streamed. `check` gives the gate that no longer passes, or None; `abort` ends both connections.
+
+    `cut` is the gate that ended it.
+    """
 
     workspace: str
     check: Callable[[], GateResult | None]
@@ -29,11 +31,12 @@ class OpenStream:
 
 
 class OpenStreams:
-    """Changes are felt in the very call that brings them to the index; time (expiry, staleness) once a second."""
+    """Changes are felt in the very call that brings them to the index; time (expiry, staleness) every `tick` seconds."""
 
-    def __init__(self, index: ResourceIndex, telemetry: Telemetry) -> None:
+    def __init__(self, index: ResourceIndex, telemetry: Telemetry, *, tick: float = 1.0) -> None:
         self._index = index
         self._telemetry = telemetry
+        self._tick_seconds = tick
         self._by_workspace: dict[str, set[OpenStream]] = {}
         self._unsubscribe: Unsubscribe | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -61,8 +64,8 @@ class OpenStreams:
             yield
         finally:
             streams.discard(stream)
-            if not streams:
-                self._by_workspace.pop(stream.workspace, None)
+            if not streams and self._by_workspace.get(stream.workspace) is streams:
+                del self._by_workspace[stream.workspace]
             self._telemetry.streams_open.dec()
 
     def count(self) -> int:
@@ -74,16 +77,22 @@ class OpenStreams:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(_TICK_SECONDS)
+            await asyncio.sleep(self._tick_seconds)
             for streams in tuple(self._by_workspace.values()):
                 for stream in tuple(streams):
                     self._recheck(stream)
 
     def _recheck(self, stream: OpenStream) -> None:
+        """Never raises: one stream that cannot be checked must not keep the others from being checked."""
         if stream.cut is not None:
             return
-        refusal = stream.check()
-        if refusal is not None:
-            stream.cut = refusal
-            self._telemetry.streams_cut.labels(str(refusal.reason)).inc()
+        try:
+            refusal = stream.check()
+            if refusal is not None:
+                stream.cut = refusal
+                self._telemetry.streams_cut.labels(str(refusal.reason)).inc()
+                stream.abort()
+        except Exception:
+            # What cannot be checked is not known to be allowed.
+            logger.exception("a stream in flight could not be checked; it is cut")
             stream.abort()

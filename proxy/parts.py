@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from proxy.authentication import Authenticator, Subject
 from proxy.authorization import InstallIdentity, Moment
 from proxy.oci_errors import Challenger
 from proxy.open_streams import OpenStreams
+from proxy.refusals import Refusals
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.interface import AuditTrail
 from registry_access.model.signing_key import SigningKey
@@ -34,6 +35,10 @@ class ProxyParts:
     streams: OpenStreams
     telemetry: Telemetry
     clock: Callable[[], float]
+    refusals: Refusals = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "refusals", Refusals(self.trail, self.telemetry, self.challenger))
 
     def moment(self) -> Moment:
         return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit)

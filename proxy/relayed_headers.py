@@ -27,7 +27,8 @@ _TO_CLIENT = (
     "Docker-RateLimit-Source",
 )
 _NEXT = re.compile(r'\s*<([^>]+)>\s*;\s*rel="?next"?', re.ASCII)
-_PAGING = ("n", "last", "artifactType")
+# The specification's, and the cursors that registries put into their own Link.
+_PAGING = ("n", "last", "artifactType", "nextPageToken", "token", "page", "p")
 _RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)", re.ASCII)
 
 
@@ -53,22 +54,30 @@ def to_client(headers: CIMultiDictProxy[str]) -> dict[str, str]:
 def next_link(headers: CIMultiDictProxy[str], client_path: str) -> dict[str, str]:
     """A Link to the next page below the proxy's own path, from the paging parameters of the upstream's own Link."""
     match = _NEXT.match(headers.get("Link", ""))
-    if match is None:
+    if match is None or not _is_field_value(match[1]):
         return {}
-    query = dict(parse_qsl(urlsplit(match[1]).query))
-    kept = {name: value for name, value in query.items() if name in _PAGING or name in ("nextPageToken", "token", "page", "p")}
+    try:
+        query = dict(parse_qsl(urlsplit(match[1]).query))
+    except ValueError:  # "http://[": an upstream's nonsense is no reason to fail a list that is otherwise good
+        return {}
+    kept = {name: value for name, value in query.items() if name in _PAGING}
     return {"Link": f'<{client_path}?{urlencode(kept)}>; rel="next"'} if kept else {}
 
 
 def paging(query_string: bytes) -> tuple[tuple[str, str], ...]:
     """The client's paging and filtering parameters for the upstream; containerd's `ns` and all else is left out."""
     pairs = parse_qsl(query_string.decode("latin-1"))
-    return tuple((name, value) for name, value in pairs if name in (*_PAGING, "nextPageToken", "token", "page", "p"))
+    return tuple((name, value) for name, value in pairs if name in _PAGING)
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI wants them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def retry_after(value: str) -> dict[str, str]:
+    """An upstream's Retry-After for the client: seconds or a date (RFC 9110 section 10.2.3), nothing else."""
+    return {"Retry-After": value} if value and len(value) <= 64 and value.isascii() and value.isprintable() else {}
 
 
 def _is_field_value(value: str) -> bool:

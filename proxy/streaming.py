@@ -12,6 +12,8 @@ from starlette.types import Message, Receive, Send
 from registry_access.model.digest import Digest
 from registry_access.model.errors import UpstreamError
 
+_STALL_SECONDS = 300.0
+
 
 class CorruptBody(UpstreamError):
     """The bytes do not have the digest that was asked for."""
@@ -25,6 +27,10 @@ class StreamCut(Exception):
     """A gate no longer passes."""
 
 
+class ClientStalled(ClientGone):
+    """The client reads nothing, and holds an upstream's connection with that."""
+
+
 @dataclass(slots=True)
 class Sent:
     """How many bytes of body went out."""
@@ -36,6 +42,7 @@ async def relay(send: Send, start: Message, pieces: AsyncIterator[bytes], digest
     """Sends `start` and every piece. Raises what `pieces` raises, and CorruptBody before the last piece is out.
 
     When this raises, the response is unfinished and the server breaks the connection: a client never takes a part for the whole.
+    Raises ClientStalled when the client takes nothing for _STALL_SECONDS.
     """
     hasher = digest.hasher() if digest else None
     await send(start)
@@ -44,7 +51,11 @@ async def relay(send: Send, start: Message, pieces: AsyncIterator[bytes], digest
         if hasher:
             hasher.update(piece)
         if held:
-            await send({"type": "http.response.body", "body": held, "more_body": True})
+            try:
+                async with asyncio.timeout(_STALL_SECONDS):
+                    await send({"type": "http.response.body", "body": held, "more_body": True})
+            except TimeoutError as error:
+                raise ClientStalled(f"the client took nothing for {_STALL_SECONDS:g} s") from error
             sent.bytes += len(held)
         held = piece
     if digest and hasher and not digest.matches(hasher):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from proxy.streaming import CorruptBody
 from proxy.upstream.errors import LoginFailed, RateLimited, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.errors import UpstreamError
 
 
-def judge_status(status: int, registry: str, credential: str) -> GateResult | None:
-    """None when the answer is one to pass on (2xx, 304, 416)."""
-    if status < 400 or status == 416:
+def judge_status(status: int, registry: str, credential: str, asked: Mapping[str, str]) -> GateResult | None:
+    """None when the answer is one to pass on: 200, or what the headers that were `asked` with allow.
+
+    A 206 that nobody asked for would be a blob without a check of its digest.
+    """
+    ranged, conditional = "Range" in asked, "If-None-Match" in asked or "If-Modified-Since" in asked
+    if status == 200 or (ranged and status in (206, 416)) or (conditional and status == 304):
         return None
     if status == 401:
         return _refused(Reason.UPSTREAM_UNAUTHORIZED, f"{registry} did not accept credential {credential}")

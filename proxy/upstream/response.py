@@ -22,6 +22,10 @@ class UpstreamResponse:
         return self._response.status
 
     @property
+    def method(self) -> str:
+        return self._response.method
+
+    @property
     def headers(self) -> CIMultiDictProxy[str]:
         return self._response.headers
 

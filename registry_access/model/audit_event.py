@@ -21,6 +21,8 @@ class Operation(StrEnum):
     LIST_TAGS = "list-tags"
     LIST_REFERRERS = "list-referrers"
     TOKEN = "token"  # noqa: S105 - the operation's name
+    PING = "ping"
+    INVALID = "invalid"  # no path of the protocol
     ADMISSION = "admission"
 
 

@@ -54,6 +54,7 @@ class Reason(StrEnum):
     UPSTREAM_FAILED = "upstream-failed"
     UPSTREAM_TRUNCATED = "upstream-truncated"
     UPSTREAM_CORRUPT = "upstream-corrupt"
+    CLIENT_CLOSED = "client-closed"  # no gate's: the client went away before the end
 
 
 @dataclass(frozen=True, slots=True)

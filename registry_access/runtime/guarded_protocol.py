@@ -2,6 +2,9 @@
 
 httptools accepts a missing or repeated Host and 200,000 headers, and uvicorn waits for them for ever (threats 16 and 27).
 Content-Length beside Transfer-Encoding, and bare line feeds, httptools itself refuses.
+
+Two things it gives applications beyond ASGI: `akua.phrase` in http.response.start is said in the status line behind the usual
+phrase, and `scope["extensions"]["akua.abort"]` drops the connection with what is still buffered for it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ import asyncio
 from typing import Any, ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEADERS_MAXIMUM = 32 * 1024  # bytes before the body, request line included
 HEADER_COUNT_MAXIMUM = 100
@@ -69,6 +73,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._requests += 1
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, _extended(app, cycle))
+
     def _start_deadline(self) -> None:
         self._deadline = self.loop.call_later(self.header_deadline, self._late)
 
@@ -82,6 +89,39 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
+
+
+class _StatusLine:
+    """Stands in for the transport while the head of an answer is written."""
+
+    def __init__(self, transport: Any, phrase: str) -> None:
+        self._transport = transport
+        self._phrase = phrase.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
+
+    def write(self, head: bytes) -> None:
+        line, end, rest = head.partition(b"\r\n")
+        self._transport.write(line + b": " + self._phrase + end + rest)
+
+
+def _extended(app: ASGIApp, cycle: RequestResponseCycle) -> Any:
+    async def extended(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"] = {"akua.abort": cycle.transport.abort}
+
+        async def phrased(message: Message) -> None:
+            phrase = message.get("akua.phrase") if message["type"] == "http.response.start" else None
+            if not phrase:
+                await send(message)
+                return
+            transport = cycle.transport
+            cycle.transport = _StatusLine(transport, phrase)  # type: ignore[assignment]
+            try:
+                await send(message)
+            finally:
+                cycle.transport = transport
+
+        await app(scope, receive, phrased)
+
+    return extended
 
 
 def guarded(header_deadline: float) -> type[GuardedProtocol]:

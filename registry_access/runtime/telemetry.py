@@ -28,6 +28,7 @@ class Telemetry:
             "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
         )
         self.audit_failures = self._counter("akua_audit_failures", "Requests refused because nothing could be committed.")
+        self.audit_skipped = self._counter("akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded.")
         self.audit_lag = self._gauge("akua_audit_lag_records", "Outcomes queued and not yet committed.")
         self.state_staleness = self._gauge("akua_state_staleness_seconds", "Age of the last proof that the state is current.")
         self.state_problems = self._gauge("akua_state_problems", "Manifests that cannot be used.")
