@@ -54,7 +54,7 @@ Lookup = Callable[[str, int], "asyncio.Future[list[str]]"]
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves for aiohttp, and lets only allowed addresses through. `overrides` maps names to addresses (tests, split DNS)."""
+    """Resolves for aiohttp, and lets only allowed addresses through. `overrides`: see `Connections`."""
 
     def __init__(self, networks: Sequence[str] = (), overrides: dict[str, str] | None = None) -> None:
         self._networks = tuple(ipaddress.ip_network(text) for text in networks)
@@ -69,11 +69,12 @@ class CheckedResolver(AbstractResolver):
                 f"{host} leads to {', '.join(found)}, which is not a public address; "
                 "set allowPrivateAddresses on the credential, or AKUA_UPSTREAM_ALLOWED_NETWORKS"
             )
-        return [_result(host, address, port) for address in allowed]
+        _, _, own_port = self._overrides.get(host, "").partition(":")
+        return [_result(host, address, int(own_port or port)) for address in allowed]
 
     async def _lookup(self, host: str, port: int) -> list[str]:
         if host in self._overrides:
-            return [self._overrides[host]]
+            return [self._overrides[host].partition(":")[0]]
         answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(answer[4][0]).partition("%")[0] for answer in answers))
 

@@ -21,7 +21,7 @@ _READ_BUFFER = 512 * 1024
 
 
 class Connections:
-    """One aiohttp session for a process. `overrides` maps host names to addresses, for tests and split DNS."""
+    """One aiohttp session for a process. `overrides` maps host names to IPv4 address[:port], for tests and split DNS."""
 
     def __init__(
         self, settings: UpstreamSettings, *, overrides: dict[str, str] | None = None, tls: ssl.SSLContext | None = None

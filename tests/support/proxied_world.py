@@ -83,7 +83,9 @@ def basic(token: str, user: str = "install") -> str:
 
 
 @asynccontextmanager
-async def world(folder: Path, upstream: UpstreamRegistry | None = None, **settings: Any) -> AsyncIterator[World]:
+async def world(
+    folder: Path, upstream: UpstreamRegistry | None = None, *, overrides: dict[str, str] | None = None, **settings: Any
+) -> AsyncIterator[World]:
     """The proxy with a credential "upstream" for the registry's `acme/*`, no install yet."""
     upstream = upstream or UpstreamRegistry()
     store = DirectoryStore(folder / "state", heartbeat_seconds=0.2)
@@ -93,7 +95,7 @@ async def world(folder: Path, upstream: UpstreamRegistry | None = None, **settin
     keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
     await publish(store, keys, "test")
     configured = Settings(audit_dsn=f"sqlite:///{database}", external_url="http://proxy.test", host="oci.akua.dev", **settings)
-    proxy = await start_proxy(configured, store, telemetry, Health())
+    proxy = await start_proxy(configured, store, telemetry, Health(), overrides=overrides)
     async with served(upstream.app()) as upstream_host, served(proxy.app) as host:
         await store.create(
             {
