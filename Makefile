@@ -44,8 +44,8 @@ bench: $(STAMP) ## measure against peers on this machine (ratios; nothing here a
 	@$(BIN)/python -m tests.bench
 
 lock: $(STAMP) ## resolve the lock files again, with hashes
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml --group dev -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-strip-extras pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-strip-extras pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## remove what was set up here
 	rm -rf .venv .akua build *.egg-info .mypy_cache .ruff_cache .coverage
