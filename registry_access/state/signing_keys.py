@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,14 +20,17 @@ from itertools import pairwise
 from registry_access.model.errors import AlreadyExists, InvalidInput, NotFound, StateError
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.signed_token import LEEWAY_SECONDS
 from registry_access.model.signing_key import SigningKey, VerificationKeys
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import StateStore
 
+logger = logging.getLogger(__name__)
 INSTALL_TOKEN_KEYS = "akua-install-token-keys"  # noqa: S105 - the Secret's name
 INSTALL_TOKEN_JWKS = "akua-install-token-jwks"  # noqa: S105
 ACCESS_TOKEN_KEYS = "akua-access-token-keys"  # noqa: S105
 SIGNING_KEYS_TYPE = "registry.akua.dev/signing-keys"
+ROTATE_ANNOTATION = "registry.akua.dev/rotate-requested"
 AHEAD_SECONDS = 120
 _TIMES = "times.json"
 _JWKS = "jwks.json"
@@ -49,13 +53,13 @@ class SigningKeys:
         return VerificationKeys.of(self.keys.values())
 
     def rotated(self, now: float, lifetime: float, *, ahead: float = AHEAD_SECONDS) -> SigningKeys:
-        """With a new key, and without those that a newer one replaced longer than `lifetime` seconds ago."""
+        """With a new key, and without those whose last token, valid for `lifetime` seconds, has expired everywhere."""
         fresh = SigningKey.generate()
         keys = {**self.keys, fresh.key_id: fresh}
         times = {**self.signs_from, fresh.key_id: int(now + ahead)}
         ordered = sorted(keys, key=lambda key_id: times[key_id])
         # A key has signed until its successor began to.
-        kept = [old for old, successor in pairwise(ordered) if times[successor] + lifetime > now]
+        kept = [old for old, successor in pairwise(ordered) if times[successor] + lifetime + LEEWAY_SECONDS > now]
         kept.append(ordered[-1])
         return SigningKeys({key_id: keys[key_id] for key_id in kept}, {key_id: times[key_id] for key_id in kept})
 
@@ -86,7 +90,7 @@ class SigningKeys:
 
 
 class KeyRing:
-    """The signing keys in one Secret, as the index has them now."""
+    """The signing keys in one Secret, as the index has them now; the last good ones while the Secret is spoilt or gone."""
 
     def __init__(self, index: ResourceIndex, name: str, clock: Callable[[], float]) -> None:
         self._index = index
@@ -99,7 +103,14 @@ class KeyRing:
         """Raises InvalidInput when the Secret is absent or unusable and none was ever read."""
         secret = self._index.secret(SYSTEM_NAMESPACE, self._name)
         if secret is not None and secret is not self._seen:
-            self._keys, self._seen = SigningKeys.from_secret(secret), secret
+            self._seen = secret
+            try:
+                self._keys = SigningKeys.from_secret(secret)
+            except InvalidInput as error:
+                if self._keys is None:
+                    self._seen = None
+                    raise
+                logger.error("the last good signing keys are used: %s", error)
         if self._keys is None:
             raise InvalidInput("does not exist yet", field=f"Secret {SYSTEM_NAMESPACE}/{self._name}")
         return self._keys
@@ -109,7 +120,10 @@ class KeyRing:
 
 
 class PublishedKeys:
-    """The public keys of install tokens, as the index has them now. No key at all verifies nothing."""
+    """The public keys of install tokens, as the index has them now. No key at all verifies nothing.
+
+    A Secret that was spoilt or deleted by hand changes nothing: the last good keys stay until good ones come.
+    """
 
     def __init__(self, index: ResourceIndex) -> None:
         self._index = index
@@ -119,7 +133,11 @@ class PublishedKeys:
     def keys(self) -> VerificationKeys:
         secret = self._index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_JWKS)
         if secret is not None and secret is not self._seen:
-            self._keys, self._seen = VerificationKeys.from_jwks(secret.data.get(_JWKS, b"")), secret
+            self._seen = secret
+            try:
+                self._keys = VerificationKeys.from_jwks(secret.data.get(_JWKS, b""))
+            except InvalidInput as error:
+                logger.error("the last good public keys are used, %d of them: %s", len(self._keys.by_id), error)
         return self._keys
 
 
@@ -139,23 +157,50 @@ async def ensure_keys(store: StateStore, name: str) -> SigningKeys:
 
 
 async def publish(store: StateStore, keys: SigningKeys, manager: str) -> None:
-    """Makes the public halves known to the proxy."""
+    """Makes the public halves known to the proxy; writes nothing when they are."""
     jwks = keys.verification().to_jwks().encode()
-    await store.apply(_manifest(INSTALL_TOKEN_JWKS, {_JWKS: jwks}), manager=manager)
+    try:
+        found = await store.read(Key(Kind.SECRET, SYSTEM_NAMESPACE, INSTALL_TOKEN_JWKS))
+    except NotFound:
+        found = None
+    if not isinstance(found, Secret) or found.data.get(_JWKS) != jwks:
+        await store.apply(_manifest(INSTALL_TOKEN_JWKS, {_JWKS: jwks}), manager=manager)
 
 
-async def rotate_keys(store: StateStore, name: str, now: float, lifetime: float) -> SigningKeys:
-    """Adds a key to the Secret `name` and retires what nothing can have been signed with any more. Raises Conflict."""
+async def rotate_keys(
+    store: StateStore, name: str, now: float, lifetime: float, *, publish_as: str | None = None, if_older: float = 0.0
+) -> SigningKeys:
+    """Adds a key to the Secret `name` and retires what no live token can have been signed with. Raises Conflict.
+
+    `publish_as` (a field manager) publishes the new key first, so that no crash leaves a key that signs and that nobody knows.
+    With `if_older`, nothing happens while the newest key has signed for less than so many seconds and nobody asks for a
+    rotation by the annotation `registry.akua.dev/rotate-requested` on the Secret.
+    """
     key = Key(Kind.SECRET, SYSTEM_NAMESPACE, name)
     found = await store.read(key)
     if not isinstance(found, Secret):
         raise StateError(f"{key} is no Secret")
-    rotated = SigningKeys.from_secret(found).rotated(now, lifetime)
+    keys = SigningKeys.from_secret(found)
+    if _age(keys, found, now) < if_older and ROTATE_ANNOTATION not in found.metadata.annotations:
+        return keys
+    rotated = keys.rotated(now, lifetime)
+    if publish_as is not None:
+        await publish(store, rotated, publish_as)
     data = rotated.to_manifest(name)["data"]
     gone = {entry: None for entry in found.data if isinstance(data, dict) and entry not in data}
-    patch = {"data": {**(data if isinstance(data, dict) else {}), **gone}}
+    patch = {
+        "metadata": {"annotations": {ROTATE_ANNOTATION: None}},
+        "data": {**(data if isinstance(data, dict) else {}), **gone},
+    }
     await store.patch(key, patch, resource_version=found.metadata.resource_version)
     return rotated
+
+
+def _age(keys: SigningKeys, secret: Secret, now: float) -> float:
+    """Seconds since the newest key began to sign. The first one did when its Secret was made."""
+    made = secret.metadata.creation_time
+    newest = max(keys.signs_from.values())
+    return now - (newest or (made.timestamp() if made else now))
 
 
 def _manifest(name: str, data: Mapping[str, bytes]) -> dict[str, object]:
