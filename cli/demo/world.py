@@ -27,6 +27,7 @@ from registry_access.runtime.settings import Address, Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.interface import StateStore
+from registry_access.state.workspace_secrets import WorkspaceSecrets
 
 WORKSPACE = "acme"
 LAYERS = (1_500_000, 4_000_000, 12_000_000)  # bytes, beside the program's own small layer
@@ -156,8 +157,7 @@ async def _provision(world: World) -> None:
     await store.apply(workspace_manifest(WORKSPACE), manager=MANAGER)
     for name, registry in (("packages", world.packages), ("partner", world.partner)):
         secret = {"username": registry.username, "password": registry.password}
-        metadata = {"name": name, "namespace": WORKSPACE}
-        await store.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": secret}, manager=MANAGER)
+        await WorkspaceSecrets(store).add(WORKSPACE, name, secret)
         await _apply(
             store,
             "RegistryCredential",

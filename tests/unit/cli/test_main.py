@@ -1,0 +1,110 @@
+"""The command itself: help for everything, exit codes, one line for an error, settings from everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from cli.main import app, main
+from tests.unit.cli.conftest import Akua
+
+
+def every_command(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if hasattr(command, "commands"):
+            found += every_command(command, (*path, name))
+    return found
+
+
+COMMANDS = every_command(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_for_itself_and_each_option(akua: Akua, path: tuple[str, ...]) -> None:
+    ran = akua(*path, "--help")
+    assert ran.code == 0
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    assert command.help
+    undescribed = [item.name for item in command.params if not getattr(item, "help", None)]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path[-1] in ("list", "show", "create", "add", "revoke", "delete")])
+def test_what_is_scripted_can_give_json(path: tuple[str, ...]) -> None:
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+    assert any("--output" in item.opts for item in command.params)
+
+
+def test_no_option_takes_a_secret() -> None:
+    command = typer.main.get_command(app)
+    for path in COMMANDS:
+        found: Any = command
+        for name in path:
+            found = found.commands[name]
+        options = {option for item in found.params for option in item.opts}
+        assert not options & {"--password", "--token", "--secret", "--client-secret", "--secret-access-key"}, path
+
+
+def test_all_problems_of_the_settings_are_reported_together(akua: Akua, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AKUA_DRAIN", "soon")
+    monkeypatch.setenv("AKUA_STALENES_LIMIT", "3s")
+    file = tmp_path / "akua.toml"
+    file.write_text('host = "https://x"\nproxy_adress = ":1"\n')
+    ran = akua("--config", str(file), "product", "list")
+    assert ran.code == 2
+    lines = ran.err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("akua: ") for line in lines)
+    assert "did you mean AKUA_STALENESS_LIMIT?" in ran.err
+    assert "did you mean proxy_address?" in ran.err
+
+
+def test_settings_come_from_a_file(akua: Akua, tmp_path: Path) -> None:
+    file = tmp_path / "akua.toml"
+    file.write_text('host = "oci.example.com"\n')
+    ran = akua("--config", str(file), "image", "redis")
+    assert '"oci.example.com/docker.io/library/redis"' in ran.out
+
+
+def test_unknown_words_are_answered_with_usage(akua: Akua) -> None:
+    assert akua("instal").code == 2
+    assert akua("install", "creat").code == 2
+    assert "Usage" in akua("install", "create").err
+
+
+def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "state").write_text("a file where a folder should be")
+    assert main(["--folder", str(tmp_path), "install", "list"]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("akua: the state folder")
+    assert err.count("\n") == 1
+
+
+def test_version_and_completion() -> None:
+    program = Path(sys.executable).with_name("akua")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=60)
+    assert version.stdout.startswith("akua 0.")
+    # What the shell asks when a person types `akua install re<TAB>`.
+    environment = os.environ | {"_AKUA_COMPLETE": "complete_bash", "COMP_WORDS": "akua install re", "COMP_CWORD": "2"}
+    completion = subprocess.run([program], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert {"revoke", "restore"} <= set(completion.stdout.split())
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    program = Path(sys.executable).with_name("akua")
+    shell = f"yes redis | head -n 50000 | {program} image | head -n 1"
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.startswith('{"input": "redis"')
+    assert ran.stderr == ""
