@@ -1,0 +1,202 @@
+"""Pulls: our whole proxy (token, gates, audit trail on disk, digest check) beside nginx and docker-registry's pull-through cache.
+
+The proxy under test has one core, upstream and client the other. Medians of interleaved rounds; read the ratios, and processor
+seconds rather than rates when the machine is busy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.bench.processes import OTHER_CORES, PROXY_CORES, Served, nginx_configuration, process, registry_configuration
+from tests.support.akua_process import akua_serve
+from tests.support.ports import free_port
+from tests.support.programs import requires_program
+from tests.support.proxied_world import basic
+
+LARGE = 256 * 1024 * 1024
+SMALL = 4096
+ROUNDS = 3
+SMALL_REQUESTS = {"docker-registry pull-through": 1500}
+CLIENTS = 16
+REPOSITORY = "bench/app"
+API = "registry.akua.dev/v1alpha1"
+
+
+@dataclass
+class Subject:
+    """One proxy. `name` is the repository's name at it."""
+
+    title: str
+    served: Served
+    name: str = REPOSITORY
+    authorization: str = ""
+    rates: list[float] = field(default_factory=list)  # MB/s
+    costs: list[float] = field(default_factory=list)  # processor seconds a GiB
+    requests: list[float] = field(default_factory=list)  # a second
+    slowest: list[float] = field(default_factory=list)  # p99, ms
+
+    def url(self, digest: str) -> str:
+        return f"http://{self.served.authority}/v2/{self.name}/blobs/{digest}"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="akua-bench-") as folder, ExitStack() as stack:
+        os.sched_setaffinity(0, OTHER_CORES)
+        root = Path(folder)
+        upstream = stack.enter_context(_registry(root / "upstream", OTHER_CORES))
+        large, small = _push(upstream, LARGE), _push(upstream, SMALL)
+        subjects = [
+            Subject("nginx, tuned", stack.enter_context(_nginx(root / "tuned", upstream, tuned=True))),
+            Subject("nginx, as installed", stack.enter_context(_nginx(root / "plain", upstream, tuned=False))),
+            Subject(
+                "docker-registry pull-through", stack.enter_context(_registry(root / "cache", PROXY_CORES, upstream.authority))
+            ),
+            _akua(root / "akua", upstream, stack),
+        ]
+        cold = _cold(subjects[2], large)
+        for _ in range(ROUNDS):
+            for subject in subjects:
+                _measure_large(subject, large)
+                _measure_small(subject, small)
+        _show(subjects, cold)
+
+
+def _measure_large(subject: Subject, digest: str) -> None:
+    before, began = subject.served.processor_seconds(), time.perf_counter()
+    _fetch(subject, digest, LARGE)
+    subject.rates.append(LARGE / 1e6 / (time.perf_counter() - began))
+    subject.costs.append((subject.served.processor_seconds() - before) * 1024**3 / LARGE)
+
+
+def _measure_small(subject: Subject, digest: str) -> None:
+    count = SMALL_REQUESTS.get(subject.title, 6000)
+    header = ["-H", f"Authorization: {subject.authorization}"] if subject.authorization else []
+    done = subprocess.run(
+        [requires_program("ab"), "-q", "-k", "-c", str(CLIENTS), "-n", str(count), *header, subject.url(digest)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if "Non-2xx responses" in done:
+        raise RuntimeError(f"{subject.title} did not serve: {done}")
+    subject.requests.append(_figure(r"Requests per second:\s+([\d.]+)", done))
+    subject.slowest.append(_figure(r"99%\s+(\d+)", done))
+
+
+def _cold(subject: Subject, digest: str) -> float:
+    """MB/s of the pull that fills the cache."""
+    began = time.perf_counter()
+    _fetch(subject, digest, LARGE)
+    return LARGE / 1e6 / (time.perf_counter() - began)
+
+
+def _fetch(subject: Subject, digest: str, size: int) -> None:
+    header = ["-H", f"Authorization: {subject.authorization}"] if subject.authorization else []
+    done = subprocess.run(
+        [requires_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", *header, subject.url(digest)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if done.stdout != f"200 {size}":
+        raise RuntimeError(f"{subject.title} answered {done.stdout}")
+
+
+def _show(subjects: list[Subject], cold: float) -> None:
+    best = subjects[0]
+    print(f"{'proxy':32}{'MB/s':>8}{'x nginx':>9}{'CPU s/GiB':>11}{'4 KB/s':>9}{'x nginx':>9}{'p99 ms':>8}{'RSS MB':>8}")
+    for subject in subjects:
+        rate, cost = statistics.median(subject.rates), statistics.median(subject.costs)
+        requests, slowest = statistics.median(subject.requests), statistics.median(subject.slowest)
+        ratios = (rate / statistics.median(best.rates), requests / statistics.median(best.requests))
+        resident = subject.served.resident_megabytes()
+        print(
+            f"{subject.title:32}{rate:8.0f}{ratios[0]:9.2f}{cost:11.2f}{requests:9.0f}{ratios[1]:9.2f}{slowest:8.0f}{resident:8.0f}"
+        )
+    print(
+        f"docker-registry pull-through, cold: {cold:.0f} MB/s (its warm line is served from its own disk; the others always ask)"
+    )
+
+
+def _push(upstream: Served, size: int) -> str:
+    content = os.urandom(size)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    with httpx.Client(base_url=f"http://{upstream.authority}", timeout=60) as client:
+        location = httpx.URL(client.post(f"/v2/{REPOSITORY}/blobs/uploads/").headers["location"])
+        client.put(location.copy_merge_params({"digest": digest}), content=content).raise_for_status()
+    return digest
+
+
+@contextmanager
+def _registry(folder: Path, cores: set[int], remote: str = "") -> Iterator[Served]:
+    folder.mkdir()
+    port = free_port()
+    configuration = registry_configuration(folder, port, f"http://{remote}" if remote else "")
+    with process(folder, port, [requires_program("docker-registry"), "serve", configuration], cores) as served:
+        yield served
+
+
+@contextmanager
+def _nginx(folder: Path, upstream: Served, *, tuned: bool) -> Iterator[Served]:
+    folder.mkdir()
+    port = free_port()
+    configuration = nginx_configuration(folder, port, upstream.authority, tuned=tuned)
+    with process(folder, port, [requires_program("nginx"), "-c", configuration], PROXY_CORES) as served:
+        yield served
+
+
+def _akua(folder: Path, upstream: Served, stack: ExitStack) -> Subject:
+    running = stack.enter_context(akua_serve(folder, log_level="warning"))
+    running.drop("workspace", *_resources(upstream.authority))
+    served = Served(running.host, running.process.pid)
+    served.pin(PROXY_CORES)
+    deadline = time.monotonic() + 15
+    while True:
+        issued = running.run("install", "token", "bench", "--workspace", "acme", check=False)
+        if issued.returncode == 0:
+            break
+        if time.monotonic() > deadline:
+            raise RuntimeError(issued.stderr)
+        time.sleep(0.2)
+    name = f"{upstream.authority.replace(':', '_')}/{REPOSITORY}"
+    return Subject("akua, everything on", served, name, basic(issued.stdout.strip(), "bench"))
+
+
+def _resources(registry: str) -> list[Mapping[str, object]]:
+    metadata = {"namespace": "acme"}
+    labels = {"registry.akua.dev/workspace": "true"}
+    spec = {"registry": registry, "type": "Anonymous", "insecure": True, "allowPrivateAddresses": True}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "acme", "labels": labels}},
+        {"apiVersion": API, "kind": "RegistryCredential", "metadata": metadata | {"name": "upstream"}, "spec": spec},
+        {
+            "apiVersion": API,
+            "kind": "Install",
+            "metadata": metadata | {"name": "bench"},
+            "spec": {"repositories": [f"{registry}/*"]},
+        },
+    ]
+
+
+def _figure(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"ab said something new: {text}")
+    return float(found[1])
+
+
+if __name__ == "__main__":
+    main()
