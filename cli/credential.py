@@ -64,6 +64,10 @@ def add(
     client_id: Annotated[str, typer.Option("--client-id", help="OAuth client id.")] = "",
     token_url: Annotated[str, typer.Option("--token-url", help="OAuth token URL.")] = "",
     scopes: Annotated[str, typer.Option("--scopes", help="OAuth scopes, separated by spaces.")] = "",
+    login: Annotated[str, typer.Option("--login", help="The login kind, where type and host do not tell it.")] = "",
+    realm_hosts: Annotated[
+        list[str] | None, typer.Option("--realm-host", help="A token service that may be sent this credential; may be repeated.")
+    ] = None,
     display_name: Annotated[str, typer.Option("--display-name", help="What people call it.")] = "",
     insecure: Annotated[bool, typer.Option("--insecure", help="Speak plain HTTP to it.")] = False,
     private: Annotated[bool, typer.Option("--allow-private-addresses", help="It is in a private network.")] = False,
@@ -104,7 +108,9 @@ def add(
             "type": str(chosen.type),
             "displayName": display_name,
             "repositories": repositories,
+            "login": login or chosen.login,
             "secretName": called if values else "",
+            "realmHosts": realm_hosts,
             "insecure": insecure,
             "allowPrivateAddresses": private,
         }

@@ -20,7 +20,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`registry` "" asks for it; `example` shows its form. `hint` says where the login comes from and what it must be allowed."""
+    """`registry` "" asks for it; `example` shows its form. `hint` says where the login comes from and what it must be allowed.
+
+    `login` states the login kind where type and host do not tell it.
+    """
 
     name: str
     title: str
@@ -29,6 +32,7 @@ class Preset:
     registry: str = ""
     example: str = ""
     hint: str = ""
+    login: str = ""
 
 
 def _user(label: str = "User name", value: str = "") -> Field:
@@ -132,10 +136,18 @@ PRESETS = {
         ),
         Preset(
             "token",
+            "any registry that takes a token as the password",
+            CredentialType.TOKEN,
+            (Field("token", "Token", secret=True), Field("username", "User name", required=False)),
+            example="registry.example.com",
+        ),
+        Preset(
+            "bearer",
             "any registry that takes a Bearer token as it is",
             CredentialType.TOKEN,
             (Field("token", "Token", secret=True),),
             example="registry.example.com",
+            login="bearer",
         ),
         Preset(
             "oauth",

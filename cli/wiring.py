@@ -29,8 +29,6 @@ from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import Change, ChangeType, ResourceIndex
 from registry_access.state.interface import StateStore
-from registry_access.state.kubernetes.access import in_cluster_access, kubeconfig_access
-from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
 
 logger = logging.getLogger(__name__)
@@ -50,6 +48,10 @@ async def open_store(
     kind, _, location = settings.state.partition(":")
     if kind == "directory":
         return DirectoryStore(Path(location), watch=watch, on_problem=_log_problem)
+    # Half of what a command needs to start, and only wanted here.
+    from registry_access.state.kubernetes.access import in_cluster_access, kubeconfig_access
+    from registry_access.state.kubernetes.store import KubernetesStore
+
     given = os.environ if environment is None else environment
     access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access()
     return KubernetesStore(access, kinds=kinds, pull_secrets=Kind.PULL_GRANT in kinds, on_problem=_log_problem)
