@@ -23,6 +23,7 @@ RUN /opt/akua/bin/python -m pip install "setuptools>=80" \
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Akua registry access" org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/akua /opt/akua
+RUN install -d -m 0700 -o 65532 -g 65532 /data
 # The root file system is only read; state and audit trail of the embedded default go to the volume.
 ENV PATH=/opt/akua/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/data
 WORKDIR /data
