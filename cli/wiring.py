@@ -18,6 +18,8 @@ from proxy.open_streams import OpenStreams
 from proxy.parts import ProxyParts
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
+from proxy.usage_report import UsageReport
+from registry_access.audit.observed import ObservedTrail
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind, Secret
@@ -27,7 +29,7 @@ from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
-from registry_access.state.index import Change, ChangeType, ResourceIndex
+from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
 
@@ -98,11 +100,13 @@ class Proxy:
 
     app: ASGIApp
     parts: ProxyParts
+    usage: UsageReport
 
     async def stop(self) -> None:
         """Ends streams' watch, upstream connections, and flushes the audit trail last."""
         await self.parts.streams.stop()
         await self.parts.upstreams.close()
+        await self.usage.stop()
         await self.parts.trail.stop()
 
 
@@ -111,8 +115,10 @@ async def start_proxy(
 ) -> Proxy:
     """Opens audit trail and upstreams and builds the application. Raises AuditUnavailable, StateError, InvalidInput."""
     index = store.index
-    trail = SqlAuditTrail(settings.audit_dsn, writer=settings.audit_writer)
+    usage = UsageReport(store)
+    trail = ObservedTrail(SqlAuditTrail(settings.audit_dsn, writer=settings.audit_writer), usage.observe)
     await trail.start()
+    usage.start()
     await ensure_keys(store, ACCESS_TOKEN_KEYS)
     access = KeyRing(index, ACCESS_TOKEN_KEYS, time.time)
     upstreams = Upstreams(upstream_settings(settings), telemetry, overrides=overrides)
@@ -137,7 +143,7 @@ async def start_proxy(
     index.subscribe(lambda change: _forget(upstreams, change), {Kind.REGISTRY_CREDENTIAL})
     health.add("state", lambda: "" if store.synced else "the state has not been read yet")
     health.add("freshness", lambda: _freshness_problem(store, settings))
-    return Proxy(create_proxy_app(parts), parts)
+    return Proxy(create_proxy_app(parts), parts, usage)
 
 
 def upstream_settings(settings: Settings) -> UpstreamSettings:
@@ -151,8 +157,10 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
 
 
 def _forget(upstreams: Upstreams, change: Change) -> None:
-    if change.before is not None and change.type is not ChangeType.ADDED:
-        upstreams.forget(change.before.metadata.uid)
+    """A credential that was changed or deleted; its status, which a pull itself changes, is no change."""
+    before, after = change.before, change.after
+    if before is not None and (after is None or after.metadata.generation != before.metadata.generation):
+        upstreams.forget(before.metadata.uid)
 
 
 def _freshness_problem(store: StateStore, settings: Settings) -> str:
