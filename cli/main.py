@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -112,4 +113,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The entry point."""
+    # Whatever we write (state, audit trail, keys) is nobody else's to read.
+    os.umask(0o077)
     sys.exit(main())

@@ -22,7 +22,7 @@ _ORDINARY = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 # At DEBUG these write bodies and headers, secrets among them.
 _KEPT_QUIET = ("kubernetes_asyncio", "aiohttp", "botocore", "urllib3", "httpx", "httpcore", "aiosqlite", "asyncpg")
 # At INFO these write a line for every statement, change or request.
-_QUIETER = ("alembic", "sqlalchemy", "watchfiles", "uvicorn.access", "asyncio")
+_QUIETER = ("alembic", "sqlalchemy", "watchfiles", "uvicorn.access", "uvicorn.error", "asyncio")
 
 
 class JsonFormatter(logging.Formatter):
