@@ -62,13 +62,13 @@ def process(folder: Path, port: int, command: Sequence[object], cores: set[int])
             running.kill()
 
 
-def registry_configuration(folder: Path, port: int, remote: str = "") -> Path:
-    """A docker-registry; with `remote` a pull-through cache of it."""
-    proxy = f"proxy: {{remoteurl: {remote}}}\n" if remote else ""
+def registry_configuration(folder: Path, port: int, remote: str) -> Path:
+    """A docker-registry as a pull-through cache of `remote`."""
     path = folder / "config.yml"
     path.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\nhttp: {{addr: 127.0.0.1:{port}, secret: bench}}\n{proxy}"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\nhttp: {{addr: 127.0.0.1:{port}, secret: bench}}\n"
+        f"proxy: {{remoteurl: {remote}}}\n"
     )
     return path
 
@@ -82,11 +82,28 @@ def nginx_configuration(folder: Path, port: int, remote: str, *, tuned: bool) ->
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  access_log off; keepalive_requests 1000000; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
+  fastcgi_temp_path {folder}/c;
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  upstream registry {{ server {remote}; keepalive 32; }}
+  upstream registry {{ server {remote}; keepalive 32; keepalive_requests 1000000; }}
   server {{ listen 127.0.0.1:{port}; location / {{
     proxy_pass http://registry; proxy_http_version 1.1; proxy_set_header Connection ""; {best if tuned else ""} }} }}
+}}
+"""
+    )
+    return path
+
+
+def content_configuration(folder: Path, port: int) -> Path:
+    """nginx as an open registry that answers from files, so that the upstream is never what limits the others."""
+    path = folder / "nginx.conf"
+    path.write_text(
+        f"""\
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; keepalive_requests 1000000; default_type application/octet-stream;
+  server {{ listen 127.0.0.1:{port}; root {folder}; location = /v2/ {{ return 200 "{{}}"; }} }}
 }}
 """
     )

@@ -18,9 +18,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
-from tests.bench.processes import OTHER_CORES, PROXY_CORES, Served, nginx_configuration, process, registry_configuration
+from tests.bench.processes import (
+    OTHER_CORES,
+    PROXY_CORES,
+    Served,
+    content_configuration,
+    nginx_configuration,
+    process,
+    registry_configuration,
+)
 from tests.support.akua_process import akua_serve
 from tests.support.ports import free_port
 from tests.support.programs import requires_program
@@ -56,14 +62,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="akua-bench-") as folder, ExitStack() as stack:
         os.sched_setaffinity(0, OTHER_CORES)
         root = Path(folder)
-        upstream = stack.enter_context(_registry(root / "upstream", OTHER_CORES))
-        large, small = _push(upstream, LARGE), _push(upstream, SMALL)
+        upstream = stack.enter_context(_upstream(root / "upstream"))
+        large, small = _add(root / "upstream", LARGE), _add(root / "upstream", SMALL)
         subjects = [
             Subject("nginx, tuned", stack.enter_context(_nginx(root / "tuned", upstream, tuned=True))),
             Subject("nginx, as installed", stack.enter_context(_nginx(root / "plain", upstream, tuned=False))),
-            Subject(
-                "docker-registry pull-through", stack.enter_context(_registry(root / "cache", PROXY_CORES, upstream.authority))
-            ),
+            Subject("docker-registry pull-through", stack.enter_context(_registry(root / "cache", upstream.authority))),
             _akua(root / "akua", upstream, stack),
         ]
         cold = _cold(subjects[2], large)
@@ -131,21 +135,30 @@ def _show(subjects: list[Subject], cold: float) -> None:
     )
 
 
-def _push(upstream: Served, size: int) -> str:
+def _add(folder: Path, size: int) -> str:
     content = os.urandom(size)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    with httpx.Client(base_url=f"http://{upstream.authority}", timeout=60) as client:
-        location = httpx.URL(client.post(f"/v2/{REPOSITORY}/blobs/uploads/").headers["location"])
-        client.put(location.copy_merge_params({"digest": digest}), content=content).raise_for_status()
+    path = folder / "v2" / REPOSITORY / "blobs" / digest
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     return digest
 
 
 @contextmanager
-def _registry(folder: Path, cores: set[int], remote: str = "") -> Iterator[Served]:
+def _upstream(folder: Path) -> Iterator[Served]:
+    folder.mkdir(mode=0o755)
+    port = free_port()
+    configuration = content_configuration(folder, port)
+    with process(folder, port, [requires_program("nginx"), "-c", configuration], OTHER_CORES) as served:
+        yield served
+
+
+@contextmanager
+def _registry(folder: Path, remote: str) -> Iterator[Served]:
     folder.mkdir()
     port = free_port()
-    configuration = registry_configuration(folder, port, f"http://{remote}" if remote else "")
-    with process(folder, port, [requires_program("docker-registry"), "serve", configuration], cores) as served:
+    configuration = registry_configuration(folder, port, f"http://{remote}")
+    with process(folder, port, [requires_program("docker-registry"), "serve", configuration], PROXY_CORES) as served:
         yield served
 
 
