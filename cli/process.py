@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
 from cli.wiring import Proxy, open_store, redact_secrets, start_proxy
+from registry_access.audit.interface import AuditTrail
+from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
@@ -23,6 +25,7 @@ from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
 from webhook.admission.app import create_webhook_app
+from webhook.admission.audit import AdmissionAudit
 
 logger = logging.getLogger(__name__)
 PROXY, WEBHOOK = "proxy", "webhook"
@@ -84,17 +87,33 @@ class Process:
             await store.start()
             redact_secrets(store.index, self.redactor)
             self.health.add("state", lambda: "" if store.synced else "the state has not been read yet")
-            if self.webhook:
-                self.sync = await build_install_sync(self.settings, store, self.telemetry)
-                apps[WEBHOOK].app = create_webhook_app(store.index, self.telemetry)
-                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.controller.run(), name="install sync"))
             if self.proxy:
                 self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
                 stack.push_async_callback(self.proxy_parts.stop)
                 apps[PROXY].app = self.proxy_parts.app
+            if self.webhook:
+                self.sync = await build_install_sync(self.settings, store, self.telemetry)
+                observer = await self._admission_audit(stack)
+                apps[WEBHOOK].app = create_webhook_app(store.index, self.telemetry, observer)
+                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.controller.run(), name="install sync"))
             if self._own_certificate:
                 stack.push_async_callback(_cancel, asyncio.create_task(self._renew(), name="certificate renewal"))
             await self.servers.run(lambda: self._started(started))
+
+    async def _admission_audit(self, stack: AsyncExitStack) -> AdmissionAudit | None:
+        """Into the proxy's trail, or a trail that is shared over the network; a webhook on its own writes no file."""
+        trail: AuditTrail
+        if self.proxy_parts:
+            trail = self.proxy_parts.parts.trail
+        elif self.settings.audit_dsn.startswith("postgres"):
+            trail = SqlAuditTrail(self.settings.audit_dsn, writer=self.settings.audit_writer)
+            await trail.start()
+            stack.push_async_callback(trail.stop)
+        else:
+            return None
+        observer = AdmissionAudit(trail, self.telemetry)
+        stack.push_async_callback(_cancel, asyncio.create_task(observer.run(), name="admission audit"))
+        return observer
 
     def address(self, name: str) -> str:
         """host:port of a listener, as it was bound."""

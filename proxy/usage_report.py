@@ -10,7 +10,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from registry_access.model.audit_event import AuditEvent, AuditOutcome, Result
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
 from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Install, Key, Kind, RegistryCredential
 from registry_access.state.interface import StateStore
@@ -30,7 +30,7 @@ class UsageReport:
         self._task: asyncio.Task[None] | None = None
 
     def observe(self, event: AuditEvent, outcome: AuditOutcome) -> None:
-        if not event.install:
+        if not event.install or event.operation is Operation.ADMISSION:
             return
         install = Key(Kind.INSTALL, event.workspace, event.install)
         if outcome.result is Result.ALLOWED:

@@ -21,7 +21,7 @@ from cli.demo.stage import Stage, StepFailed
 from cli.demo.world import World
 from cli.explain import decide, gates
 from registry_access.audit.interface import AuditQuery, AuditRow
-from registry_access.model.audit_event import Result
+from registry_access.model.audit_event import Operation, Result
 from registry_access.model.decision import Reason
 from registry_access.model.resources import Kind
 
@@ -110,12 +110,14 @@ class Tour:
         stage.step("Every pull, allowed or refused, is in the audit trail")
         stage.run("akua audit list --install shop")
         rows = await self._rows(install="shop")
-        self._show_rows(rows[:7])
         refused = next(row for row in rows if row.outcome and row.outcome.result is Result.REFUSED)
-        allowed = [row for row in rows if row.outcome and row.outcome.result is Result.ALLOWED]
+        admitted = next((row for row in rows if row.event.operation is Operation.ADMISSION), None)
+        self._show_rows((*rows[:6], *([admitted] if admitted else [])))
+        allowed = [row for row in rows if row.outcome and row.outcome.result is Result.ALLOWED and row.outcome.bytes]
         stage.holds(
             refused.event.repository == "acme/billing", f"the refusal is there, with decision {refused.event.decision_id}"
         )
+        stage.holds(admitted is not None and admitted.event.pod == "shop-prod/storefront", "the pod that asked for them")
         received = sum(row.outcome.bytes for row in allowed if row.outcome)
         stage.holds(
             received > sum((1_500_000, 4_000_000, 12_000_000)), f"and {received / 1e6:.1f} MB in {len(allowed)} allowed requests"

@@ -37,6 +37,9 @@ class Telemetry:
         self.admission_seconds = self._histogram(
             "akua_admission_seconds", "Seconds to answer an admission review.", buckets=_ADMISSION_SECONDS
         )
+        self.admission_audit_drops = self._counter(
+            "akua_admission_audit_drops", "Admissions that could not be written into the audit trail."
+        )
         self.install_syncs = self._counter("akua_install_syncs", "Reconciliations of installs.", "result")
         self.tokens_minted = self._counter("akua_install_tokens_minted", "Install tokens minted.")
         self.certificate_expiry = self._gauge(

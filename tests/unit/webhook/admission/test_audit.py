@@ -1,0 +1,90 @@
+"""Pods beside pulls: what admission writes into the audit trail, and that no review waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry_access.audit.interface import AuditQuery
+from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.model.audit_event import Operation, Result
+from registry_access.model.errors import AuditUnavailable
+from registry_access.model.repository_pattern import parse_repository_pattern
+from registry_access.model.resources import Metadata, PullGrant
+from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_WORKSPACE_LABEL
+from registry_access.runtime.telemetry import Telemetry
+from webhook.admission import audit
+from webhook.admission.audit import AdmissionAudit, admission_events
+from webhook.admission.review import AdmissionRequest
+from webhook.admission.rewriting import Rewriting, rewrite_pod
+
+
+def grant(install: str, *images: str) -> PullGrant:
+    labels = {INSTALL_LABEL: install, INSTALL_WORKSPACE_LABEL: "acme"}
+    patterns = tuple(parse_repository_pattern(image) for image in images)
+    return PullGrant(Metadata(install, "shop-prod", labels=labels), "oci.akua.dev", patterns, f"akua-pull-{install}")
+
+
+def review(*grants: PullGrant, **metadata: Any) -> tuple[AdmissionRequest, Rewriting]:
+    containers = [{"name": "web", "image": "ghcr.io/acme/app:1"}, {"name": "side", "image": "ghcr.io/acme/app:1"}]
+    pod = {"metadata": metadata, "spec": {"containers": [*containers, {"name": "other", "image": "redis"}]}}
+    asked = AdmissionRequest("uid", "CREATE", "", "shop-prod", "Pod", pod, {}, False)
+    return asked, rewrite_pod(pod, {}, "CREATE", "", grants)
+
+
+def test_one_event_for_each_image_and_install() -> None:
+    owner = {"kind": "ReplicaSet", "name": "shop-5d9", "controller": True}
+    owners = [{"kind": "X", "name": "y"}, owner]
+    events = list(admission_events(*review(grant("shop", "ghcr.io/acme/*"), generateName="shop-5d9-", ownerReferences=owners), 7))
+    assert [(event.install, event.workspace, event.repository, event.reference) for event in events] == [
+        ("shop", "acme", "acme/app", "1")
+    ]
+    assert (events[0].pod, events[0].owner, events[0].time) == ("shop-prod/shop-5d9-*", "ReplicaSet/shop-5d9", 7)
+    both = list(admission_events(*review(grant("shop", "ghcr.io/acme/*"), grant("kiosk", "ghcr.io/acme/app"), name="p"), 7))
+    assert sorted(event.install for event in both) == ["kiosk", "shop"]
+    assert {event.pod for event in both} == {"shop-prod/p"}
+
+
+@pytest.fixture
+async def trail(tmp_path: Path) -> AsyncIterator[SqlAuditTrail]:
+    opened = SqlAuditTrail(f"sqlite:///{tmp_path / 'audit.db'}")
+    await opened.start()
+    yield opened
+    await opened.stop()
+
+
+async def test_they_are_in_the_trail_when_it_stops(trail: SqlAuditTrail) -> None:
+    observer = AdmissionAudit(trail, Telemetry())
+    running = asyncio.create_task(observer.run())
+    await asyncio.sleep(0)
+    for number in range(120):
+        observer(*review(grant("shop", "ghcr.io/acme/*"), name=f"pod-{number}"))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    rows = (await trail.query(AuditQuery(install="shop", operation=str(Operation.ADMISSION), limit=1000))).rows
+    assert len(rows) == 120
+    assert {row.outcome.result for row in rows if row.outcome} == {Result.ALLOWED}
+    assert (await trail.verify()).ok
+
+
+async def test_what_finds_no_room_or_no_trail_is_counted(monkeypatch: pytest.MonkeyPatch, trail: SqlAuditTrail) -> None:
+    telemetry = Telemetry()
+    monkeypatch.setattr(audit, "_QUEUED_MAXIMUM", 2)
+
+    async def refuse(*_: object) -> None:
+        raise AuditUnavailable("the disk is full")
+
+    monkeypatch.setattr(trail, "record", refuse)
+    observer = AdmissionAudit(trail, telemetry)
+    for _ in range(5):
+        observer(*review(grant("shop", "ghcr.io/acme/*"), name="p"))
+    running = asyncio.create_task(observer.run())
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert b"akua_admission_audit_drops_total 5.0" in telemetry.exposition()

@@ -1,0 +1,108 @@
+"""Who will pull: each image that admission rewrote becomes an audit record, so that pods stand beside the pulls of their nodes.
+
+Off the admission path: a review never waits for the trail, and a trail that cannot be written stops no pod. What found no room
+is counted; the pull itself is recorded by the proxy in any case, before its first byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from registry_access.audit.interface import AuditTrail
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
+from registry_access.model.decision import new_decision_id
+from registry_access.model.errors import AuditError
+from registry_access.model.proxied_reference import Proxied, to_proxied
+from registry_access.model.resources import PullGrant
+from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_UID_ANNOTATION, INSTALL_WORKSPACE_LABEL
+from registry_access.runtime.telemetry import Telemetry
+from webhook.admission.review import AdmissionRequest
+from webhook.admission.rewriting import Rewriting
+
+logger = logging.getLogger(__name__)
+_QUEUED_MAXIMUM = 10_000
+_TOGETHER = 50
+
+
+class AdmissionAudit:
+    """The webhook's observer: call it with a review and what became of it; `run` writes until it is cancelled."""
+
+    def __init__(self, trail: AuditTrail, telemetry: Telemetry) -> None:
+        self._trail = trail
+        self._telemetry = telemetry
+        self._queue: asyncio.Queue[AuditEvent] = asyncio.Queue(_QUEUED_MAXIMUM)
+
+    def __call__(self, asked: AdmissionRequest, rewriting: Rewriting) -> None:
+        """Never blocks."""
+        for event in admission_events(asked, rewriting, time.time_ns() // 1_000_000):
+            try:
+                self._queue.put_nowait(event)
+            except asyncio.QueueFull:
+                self._telemetry.admission_audit_drops.inc()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._write(await self._queue.get())
+        finally:
+            with suppress(asyncio.QueueEmpty):
+                while True:
+                    await self._write(self._queue.get_nowait())
+
+    async def _write(self, first: AuditEvent) -> None:
+        events = [first]
+        with suppress(asyncio.QueueEmpty):
+            while len(events) < _TOGETHER:
+                events.append(self._queue.get_nowait())
+        written = (self._trail.record(event, AuditOutcome(event.id, event.time, Result.ALLOWED)) for event in events)
+        failures = [result for result in await asyncio.gather(*written, return_exceptions=True) if result is not None]
+        for failure in failures:
+            self._telemetry.admission_audit_drops.inc()
+            if not isinstance(failure, AuditError):
+                raise failure
+        if failures:
+            logger.warning("%d admissions could not be recorded: %s", len(failures), failures[0])
+
+
+def admission_events(asked: AdmissionRequest, rewriting: Rewriting, now: int) -> Iterator[AuditEvent]:
+    """One event for each rewritten image and install that it came through. `now` is epoch milliseconds."""
+    metadata = asked.object.get("metadata")
+    pod = metadata if isinstance(metadata, dict) else {}
+    name = pod.get("name") or f"{pod.get('generateName') or ''}*"
+    decision = new_decision_id()
+    for image in dict.fromkeys(rewriting.originals.values()):
+        for grant in rewriting.grants.values():
+            proxied = _proxied(image, grant)
+            if proxied is not None and grant.covers(proxied.upstream.registry, proxied.upstream.repository):
+                yield AuditEvent(
+                    id=new_event_id(),
+                    time=now,
+                    decision_id=decision,
+                    operation=Operation.ADMISSION,
+                    workspace=grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, ""),
+                    install=grant.metadata.labels.get(INSTALL_LABEL, grant.metadata.name),
+                    install_uid=grant.metadata.annotations.get(INSTALL_UID_ANNOTATION, ""),
+                    registry=proxied.upstream.registry,
+                    repository=proxied.upstream.repository,
+                    reference=proxied.upstream.digest or proxied.upstream.tag,
+                    pod=f"{asked.namespace}/{name}",
+                    owner=_owner(pod),
+                )
+
+
+def _proxied(image: str, grant: PullGrant) -> Proxied | None:
+    found = to_proxied(image, grant.host)
+    return found if isinstance(found, Proxied) else None
+
+
+def _owner(metadata: dict[str, object]) -> str:
+    """The pod's controller, ``ReplicaSet/shop-5d9``; "" when it has none."""
+    owners = metadata.get("ownerReferences")
+    for owner in owners if isinstance(owners, list) else ():
+        if isinstance(owner, dict) and owner.get("controller") is True:
+            return f"{owner.get('kind', '')}/{owner.get('name', '')}"
+    return ""
