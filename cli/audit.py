@@ -212,7 +212,7 @@ def _cells(row: AuditRow) -> list[str | Text]:
         result,
         (outcome.reason if outcome else "") or "-",
         f"{outcome.bytes:,}" if outcome and outcome.bytes else "-",
-        event.client_address or "-",
+        event.client_address or event.pod or "-",
     ]
 
 

@@ -23,6 +23,7 @@ from cli.install import install_app
 from cli.presentation import show_error
 from cli.product import product_app
 from cli.provisioning import bundle, sync, token
+from cli.rewrite import rewrite
 from cli.serve import proxy, serve, webhook
 from cli.session import Invocation
 from cli.workspace import workspace_app
@@ -70,6 +71,7 @@ app.command()(webhook)
 app.command()(proxy)
 app.command()(demo)
 app.command()(image)
+app.command()(rewrite)
 app.command()(explain)
 app.command()(doctor)
 app.add_typer(workspace_app, name="workspace")
