@@ -81,4 +81,4 @@ def retry_after(value: str) -> dict[str, str]:
 
 
 def _is_field_value(value: str) -> bool:
-    return value.isprintable() and all(ord(character) < 256 for character in value)
+    return value.isprintable() and (value.isascii() or all(ord(character) < 256 for character in value))

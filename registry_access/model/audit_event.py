@@ -83,14 +83,25 @@ def safe_text(text: str, maximum: int = TEXT_MAXIMUM) -> str:
     return text if len(text) <= maximum else text[: maximum - 1] + "…"
 
 
+# Asked once: every pull writes two of these, and `dataclasses.asdict` would take longer than the gates.
+_EVENT_NAMES = tuple(field.name for field in fields(AuditEvent))
+_OUTCOME_NAMES = tuple(field.name for field in fields(AuditOutcome))
+
+
 def safe_event(event: AuditEvent) -> AuditEvent:
     """`event` with every text made safe."""
-    return AuditEvent(**{field.name: _safe(getattr(event, field.name)) for field in fields(event)})
+    return AuditEvent(**{name: _safe(getattr(event, name)) for name in _EVENT_NAMES})
 
 
 def safe_outcome(outcome: AuditOutcome) -> AuditOutcome:
     """`outcome` with every text made safe."""
-    return AuditOutcome(**{field.name: _safe(getattr(outcome, field.name)) for field in fields(outcome)})
+    return AuditOutcome(**{name: _safe(getattr(outcome, name)) for name in _OUTCOME_NAMES})
+
+
+def payload_of(record: AuditEvent | AuditOutcome) -> dict[str, Any]:
+    """The record's fields by name, as they are."""
+    names = _EVENT_NAMES if isinstance(record, AuditEvent) else _OUTCOME_NAMES
+    return {name: getattr(record, name) for name in names}
 
 
 def _safe(value: Any) -> Any:

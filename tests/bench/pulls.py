@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import statistics
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.load import Load
 from tests.bench.processes import (
     OTHER_CORES,
     PROXY_CORES,
@@ -35,7 +35,7 @@ from tests.support.proxied_world import basic
 LARGE = 256 * 1024 * 1024
 SMALL = 4096
 ROUNDS = 3
-SMALL_REQUESTS = {"docker-registry pull-through": 1500}
+SMALL_SECONDS = 3.0
 CLIENTS = 16
 REPOSITORY = "bench/app"
 API = "registry.akua.dev/v1alpha1"
@@ -86,18 +86,11 @@ def _measure_large(subject: Subject, digest: str) -> None:
 
 
 def _measure_small(subject: Subject, digest: str) -> None:
-    count = SMALL_REQUESTS.get(subject.title, 6000)
-    header = ["-H", f"Authorization: {subject.authorization}"] if subject.authorization else []
-    done = subprocess.run(
-        [requires_program("ab"), "-q", "-k", "-c", str(CLIENTS), "-n", str(count), *header, subject.url(digest)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    if "Non-2xx responses" in done:
-        raise RuntimeError(f"{subject.title} did not serve: {done}")
-    subject.requests.append(_figure(r"Requests per second:\s+([\d.]+)", done))
-    subject.slowest.append(_figure(r"99%\s+(\d+)", done))
+    authorization = f"Authorization: {subject.authorization}\r\n" if subject.authorization else ""
+    request = f"GET /v2/{subject.name}/blobs/{digest} HTTP/1.1\r\nHost: {subject.served.authority}\r\n{authorization}\r\n"
+    rate, slowest = Load(subject.served.authority, request.encode(), CLIENTS, SMALL_SECONDS).run()
+    subject.requests.append(rate)
+    subject.slowest.append(slowest)
 
 
 def _cold(subject: Subject, digest: str) -> float:
@@ -202,13 +195,6 @@ def _resources(registry: str) -> list[Mapping[str, object]]:
             "spec": {"repositories": [f"{registry}/*"]},
         },
     ]
-
-
-def _figure(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    if found is None:
-        raise RuntimeError(f"ab said something new: {text}")
-    return float(found[1])
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sqlalchemy import desc, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from registry_access.audit.sql.tables import GENESIS, INTENT, OUTCOME, canonical, chained_hash, records
-from registry_access.model.audit_event import AuditEvent, AuditOutcome, safe_event, safe_outcome
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, payload_of, safe_event, safe_outcome
 from registry_access.model.errors import AuditUnavailable
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def intent(event: AuditEvent) -> Pending:
         "registry": event.registry,
         "repository": event.repository,
         "operation": str(event.operation),
-        "payload": canonical(asdict(event)),
+        "payload": canonical(payload_of(event)),
     }
     return Pending(INTENT, event.id, columns, None)
 
@@ -191,7 +191,7 @@ def intent(event: AuditEvent) -> Pending:
 def outcome_record(outcome: AuditOutcome) -> Pending:
     """The record of what came of it."""
     outcome = safe_outcome(outcome)
-    columns: dict[str, object] = {"time": outcome.time, "result": str(outcome.result), "payload": canonical(asdict(outcome))}
+    columns: dict[str, object] = {"time": outcome.time, "result": str(outcome.result), "payload": canonical(payload_of(outcome))}
     return Pending(OUTCOME, outcome.event_id, columns, None)
 
 
