@@ -20,7 +20,7 @@ from cli.doctor import doctor
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
-from cli.presentation import show_error
+from cli.presentation import show_bug, show_error
 from cli.product import product_app
 from cli.provisioning import bundle, sync, token
 from cli.rewrite import rewrite
@@ -110,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # `akua ... | head`: the reader has seen enough.
         sys.stderr.close()
         return 0
+    except Exception as error:
+        show_bug(error)
+        return FAILURE
     return 0
 
 

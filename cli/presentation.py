@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -84,3 +86,10 @@ def show_error(error: AkuaError) -> None:
     to = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     for problem in problems:
         to.print(Text.assemble(("akua: ", "bold red"), problem))
+
+
+def show_bug(error: Exception) -> None:
+    """What nobody foresaw: where it happened, without the message, which nobody has checked for secrets."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    remark(f"akua: internal error: {type(error).__name__}{place}; this is a bug, please report it with this line")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ import uvloop
 from cli.presentation import remark
 from cli.process import PROXY, WEBHOOK, Process
 from cli.session import invocation
+from registry_access.model.errors import AkuaError
 from registry_access.runtime.json_logging import configure_logging
 from registry_access.runtime.serving import OPERATIONS
 
+logger = logging.getLogger(__name__)
 AddressOption = Annotated[str, typer.Option(help="address:port to listen on; port 0: any free one.", show_default=False)]
 HostOption = Annotated[str, typer.Option(help="The name that images carry for the proxy.", show_default=False)]
 
@@ -58,6 +61,11 @@ def _run(context: typer.Context, *, proxy: bool, webhook: bool, **given: str) ->
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(process.run(lambda: _announce(process)))
+    except AkuaError:
+        raise
+    except Exception:
+        logger.exception("the process cannot go on")
+        raise
     finally:
         handler.close()
 

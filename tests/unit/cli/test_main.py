@@ -92,6 +92,17 @@ def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path, capfd: pytest.C
     assert err.count("\n") == 1
 
 
+def test_a_bug_shows_its_place_and_no_traceback(akua: Akua, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("canary-secret")
+
+    monkeypatch.setattr("cli.image.described", broken)
+    ran = akua("image", "redis")
+    assert ran.code == 1
+    assert ran.err.startswith("akua: internal error: RuntimeError at test_main.py:")
+    assert "canary" not in ran.err
+
+
 def test_version_and_completion() -> None:
     program = Path(sys.executable).with_name("akua")
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=60)
