@@ -5,26 +5,54 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry_access.model.errors import StateUnavailable
-from registry_access.model.resources import Key, Kind
+from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import MANAGER, SYSTEM_NAMESPACE
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.directory.leadership import FolderLeadership
 from registry_access.state.interface import StateStore
+from registry_access.state.key_care import KeyCare
+from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
+from registry_access.state.kubernetes.leader_election import LeaderElection
+from registry_access.state.kubernetes.polled_store import PolledStore
+from registry_access.state.kubernetes.store import KubernetesStore
+from registry_access.state.leadership import Leadership
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
-from webhook.install_sync.cluster import LocalCluster
+from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
 from webhook.install_sync.minting import Minting
+from webhook.install_sync.provisioning import Provisioner
 from webhook.install_sync.reconciliation import Reconciler
+from webhook.install_sync.remote_clusters import KnownClusters
 
 _SHOWN_SECONDS = 10.0
+_LEASE = "akua-install-sync"
 
 
 @dataclass(frozen=True, slots=True)
 class InstallSyncParts:
+    """`run` is the whole sync as one task, under leadership; `close` it at the end."""
+
     reconciler: Reconciler
     controller: InstallSync
+    clusters: KnownClusters
+    key_care: KeyCare
+    leadership: Leadership
+
+    async def run(self) -> None:
+        """Until cancelled: of all processes that share the state, one at a time syncs."""
+        await self.leadership.lead(self._work)
+
+    async def close(self) -> None:
+        await self.clusters.close()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.key_care.run(), name="key care")
+            tasks.create_task(self.controller.run(), name="install sync")
 
 
 async def build_install_sync(settings: Settings, store: StateStore, telemetry: Telemetry) -> InstallSyncParts:
@@ -33,9 +61,34 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     await publish(store, keys, MANAGER)
     await until_shown(store, Key(Kind.SECRET, SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS))
     ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, time.time)
+    local = TargetCluster(store)
+    clusters = KnownClusters(store.index, local, lambda config: PolledStore(foreign_access(config)))
+    provisioner = Provisioner(settings.host, control_plane_id(store))
     minting = Minting(settings.host, settings.install_token_lifetime)
-    reconciler = Reconciler(store, LocalCluster(store), ring.keys, minting, telemetry, time.time)
-    return InstallSyncParts(reconciler, InstallSync(store, reconciler, telemetry))
+    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, time.time)
+    return InstallSyncParts(
+        reconciler,
+        InstallSync(store, reconciler, local, telemetry),
+        clusters,
+        KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=MANAGER),
+        leadership_of(settings, store),
+    )
+
+
+def control_plane_id(store: StateStore) -> str:
+    """What tells this control plane's objects from another's: the UID of its namespace or, in a folder, of its keys."""
+    found: Resource | None = store.index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS)
+    if isinstance(store, KubernetesStore):
+        found = store.index.namespace(SYSTEM_NAMESPACE)
+    if found is None or not found.metadata.uid:
+        raise StateUnavailable(f"namespace {SYSTEM_NAMESPACE} is not there yet")
+    return found.metadata.uid
+
+
+def leadership_of(settings: Settings, store: StateStore) -> Leadership:
+    if isinstance(store, KubernetesStore):
+        return LeaderElection(store.api, SYSTEM_NAMESPACE, _LEASE)
+    return FolderLeadership(Path(settings.state.partition(":")[2]) / ".managed" / "install-sync.lock")
 
 
 async def until_shown(store: StateStore, key: Key) -> None:

@@ -95,7 +95,8 @@ class Process:
                 self.sync = await build_install_sync(self.settings, store, self.telemetry)
                 observer = await self._admission_audit(stack)
                 apps[WEBHOOK].app = create_webhook_app(store.index, self.telemetry, observer)
-                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.controller.run(), name="install sync"))
+                stack.push_async_callback(self.sync.close)
+                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.run(), name="install sync"))
             if self._own_certificate:
                 stack.push_async_callback(_cancel, asyncio.create_task(self._renew(), name="certificate renewal"))
             await self.servers.run(lambda: self._started(started))

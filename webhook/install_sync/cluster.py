@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
+from registry_access.model.errors import NotFound
 from registry_access.model.resources import Key, Kind, Namespace, PullGrant, Resource, Secret
-from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_WORKSPACE_LABEL, MANAGED_BY_LABEL, MANAGER
-from registry_access.state.index import Change
-from registry_access.state.interface import Manifest, StateStore
+from registry_access.model.resources.metadata import MANAGER
+from registry_access.state.index import Change, ResourceIndex
+from registry_access.state.interface import Manifest
+from webhook.install_sync.ownership import Name, owner_of
 
 
-class TargetCluster(Protocol):
-    """What provisioning needs of a cluster."""
+class ObjectStore(Protocol):
+    """What provisioning needs of a cluster's API; every state store has it. Raises StateError and InvalidManifest."""
 
-    def namespaces(self) -> Collection[Namespace]: ...
+    @property
+    def index(self) -> ResourceIndex: ...
 
-    def provisioned(self, workspace: str, install: str) -> Sequence[PullGrant | Secret]:
-        """What the sync wrote for an install, wherever it is."""
-        ...
+    async def read(self, key: Key) -> Resource: ...
 
-    def get(self, key: Key) -> Resource | None: ...
+    async def apply(self, manifest: Manifest, *, manager: str) -> Resource: ...
 
-    async def apply(self, manifest: Manifest) -> None: ...
-
-    async def delete(self, key: Key, uid: str) -> None: ...
+    async def delete(self, key: Key, *, uid: str | None = None) -> None: ...
 
 
-class LocalCluster:
-    """The cluster, or folder, that holds the installs themselves."""
+class TargetCluster:
+    """`name` is "" for the cluster, or folder, that holds the installs. `refresh` brings an index up to date that no watch
+    feeds, and `recheck_seconds` says how often such a cluster must be looked at.
+    """
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        name: str = "",
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        recheck_seconds: float | None = None,
+    ) -> None:
+        self.name = name
+        self.recheck_seconds = recheck_seconds
         self._store = store
-        self._owned: dict[tuple[str, str], dict[Key, PullGrant | Secret]] = {}
+        self._refresh = refresh
+        self._owned: dict[Name, dict[Key, PullGrant | Secret]] = {}
         present: list[PullGrant | Secret] = [*store.index.all_grants(), *store.index.secrets()]
         for found in present:
             self._note(found)
         store.index.subscribe(self._changed, {Kind.PULL_GRANT, Kind.SECRET})
 
+    async def refresh(self) -> None:
+        """Raises StateUnavailable when the cluster cannot be reached."""
+        if self._refresh is not None:
+            await self._refresh()
+
     def namespaces(self) -> Collection[Namespace]:
         return self._store.index.namespaces()
 
-    def get(self, key: Key) -> Resource | None:
-        return self._store.index.get(key)
+    def namespace(self, name: str) -> Namespace | None:
+        return self._store.index.namespace(name)
+
+    def grants(self, namespace: str) -> Sequence[PullGrant]:
+        return self._store.index.grants(namespace)
+
+    def owners(self) -> Collection[Name]:
+        """The installs that something was written for."""
+        return [owner for owner, objects in self._owned.items() if objects]
 
     def provisioned(self, workspace: str, install: str) -> Sequence[PullGrant | Secret]:
+        """What a sync wrote for an install, wherever it is."""
         return tuple(self._owned.get((workspace, install), {}).values())
+
+    async def find(self, key: Key) -> Resource | None:
+        """The object, asked for afresh when the index has none: that holds only Secrets with our labels."""
+        found = self._store.index.get(key)
+        if found is not None:
+            return found
+        try:
+            return await self._store.read(key)
+        except NotFound:
+            return None
 
     async def apply(self, manifest: Manifest) -> None:
         await self._store.apply(manifest, manager=MANAGER)
@@ -56,19 +90,11 @@ class LocalCluster:
     def _changed(self, change: Change) -> None:
         if (owner := owner_of(change.before)) is not None:
             self._owned.get(owner, {}).pop(change.key, None)
+            if not self._owned.get(owner, True):
+                del self._owned[owner]
         if isinstance(change.after, PullGrant | Secret):
             self._note(change.after)
 
     def _note(self, found: PullGrant | Secret) -> None:
         if (owner := owner_of(found)) is not None:
             self._owned.setdefault(owner, {})[found.key] = found
-
-
-def owner_of(resource: Resource | None) -> tuple[str, str] | None:
-    """Workspace and install that an object of ours was written for; None for everything else."""
-    if resource is None or resource.kind not in (Kind.PULL_GRANT, Kind.SECRET):
-        return None
-    labels = resource.metadata.labels
-    if labels.get(MANAGED_BY_LABEL) != MANAGER:
-        return None
-    return labels.get(INSTALL_WORKSPACE_LABEL, ""), labels.get(INSTALL_LABEL, "")

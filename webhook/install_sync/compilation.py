@@ -14,17 +14,9 @@ from typing import Any
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.label_selector import LabelSelector
 from registry_access.model.resources import Install, Namespace, Product
-from registry_access.model.resources.metadata import (
-    API_VERSION,
-    INSTALL_LABEL,
-    INSTALL_UID_ANNOTATION,
-    INSTALL_WORKSPACE_LABEL,
-    MANAGED_BY_LABEL,
-    MANAGER,
-)
+from registry_access.model.resources.metadata import API_VERSION
 from webhook.install_sync.minting import DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE, docker_config
-
-PULL_SECRET_PREFIX = "akua-pull-"  # noqa: S105 - a name
+from webhook.install_sync.ownership import ownership, pull_secret_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +29,14 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Provision:
-    """The two objects of one target namespace. The Secret goes first: no pod may be rewritten before its token is there."""
+    """The two objects of one target namespace. The Secret goes first: no pod may be rewritten before its token is there.
+
+    No grant: the install is entitled to nothing (its product is gone). A grant that is there then stays, for the reason above.
+    """
 
     namespace: str
     secret: Mapping[str, Any] = field(repr=False)
-    grant: Mapping[str, Any] = field(default_factory=dict)
+    grant: Mapping[str, Any] | None
 
 
 def place(install: Install, namespaces: Collection[Namespace]) -> Sequence[Placement]:
@@ -59,42 +54,29 @@ def place(install: Install, namespaces: Collection[Namespace]) -> Sequence[Place
     return tuple(placed.values())
 
 
-def provision(install: Install, product: Product | None, placement: Placement, host: str, token: str) -> Provision:
-    """The pull Secret and the pull grant for one placement."""
+def provision(
+    install: Install, product: Product | None, placement: Placement, host: str, token: str, control_plane: str
+) -> Provision:
+    """The pull Secret and the pull grant for one placement; no grant where the install is entitled to nothing."""
     name = install.metadata.name
     images = entitlement_of(install.repositories, product.repositories if product else ()).patterns
-    spec: dict[str, Any] = {
-        "host": host,
-        "images": [str(pattern) for pattern in images],
-        "pullSecret": PULL_SECRET_PREFIX + name,
-        "podSelector": placement.pod_selector.to_manifest(),
+    metadata = {"namespace": placement.namespace, **ownership(install, control_plane)}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": pull_secret_name(name), **metadata},
+        "type": DOCKER_CONFIG_TYPE,
+        "data": {DOCKER_CONFIG_KEY: base64.b64encode(docker_config(host, name, token)).decode()},
     }
-    return Provision(
-        placement.namespace,
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": _metadata(install, PULL_SECRET_PREFIX + name, placement.namespace),
-            "type": DOCKER_CONFIG_TYPE,
-            "data": {DOCKER_CONFIG_KEY: base64.b64encode(docker_config(host, name, token)).decode()},
+    grant = {
+        "apiVersion": API_VERSION,
+        "kind": "PullGrant",
+        "metadata": {"name": name, **metadata},
+        "spec": {
+            "host": host,
+            "images": [str(pattern) for pattern in images],
+            "pullSecret": pull_secret_name(name),
+            "podSelector": placement.pod_selector.to_manifest(),
         },
-        {
-            "apiVersion": API_VERSION,
-            "kind": "PullGrant",
-            "metadata": _metadata(install, name, placement.namespace),
-            "spec": spec,
-        },
-    )
-
-
-def _metadata(install: Install, name: str, namespace: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "namespace": namespace,
-        "labels": {
-            MANAGED_BY_LABEL: MANAGER,
-            INSTALL_LABEL: install.metadata.name,
-            INSTALL_WORKSPACE_LABEL: install.workspace,
-        },
-        "annotations": {INSTALL_UID_ANNOTATION: install.metadata.uid},
     }
+    return Provision(placement.namespace, secret, grant if images else None)

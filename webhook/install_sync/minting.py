@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,18 +47,17 @@ class Minting:
     lifetime: float
 
     def token_for(self, install: Install, keys: SigningKeys, present: Iterable[str], now: float) -> InstallToken:
-        """The first of the `present` tokens that will do; else a new one."""
-        for token in present:
-            found = self._usable(token, install, keys, now)
-            if found is not None:
-                return found
-        return self.mint(install, keys, now)
+        """The newest of the `present` tokens that will do; else a new one.
+
+        The newest, so that two syncs which both minted one (a change of leader) settle on the same.
+        """
+        usable = [found for token in present if (found := self._usable(token, install, keys, now))]
+        if not usable:
+            return self.mint(install, keys, now)
+        return max(usable, key=lambda found: (found.claims.issued_at, found.claims.token_id))
 
     def mint(self, install: Install, keys: SigningKeys, now: float) -> InstallToken:
-        """A new token. It never outlives the install's own `expiresAt` by more than it must (10 minutes)."""
-        expires = now + self.lifetime
-        if install.expires_at is not None:
-            expires = min(expires, max(install.expires_at.timestamp(), now + 600))
+        """A new token. An install's own `expiresAt` is asked at every pull, so it need not shorten its tokens."""
         claims = InstallTokenClaims(
             workspace=install.workspace,
             install=install.metadata.name,
@@ -65,7 +65,7 @@ class Minting:
             generation=install.token_generation,
             token_id="tok_" + secrets.token_hex(12),
             issued_at=int(now),
-            expires_at=int(expires),
+            expires_at=int(now + self.lifetime),
             audience=self.host,
         )
         return InstallToken(claims, mint_install_token(claims, keys.active(now)), fresh=True)
@@ -82,7 +82,9 @@ class Minting:
             install.metadata.uid,
             install.token_generation,
         )
-        return found if same and now < found.renew_at else None
+        # One that was minted when a longer lifetime was set is replaced: keys are retired by the lifetime that is set now.
+        in_bounds = claims.expires_at - claims.issued_at <= math.ceil(self.lifetime)
+        return found if same and in_bounds and now < found.renew_at else None
 
 
 def docker_config(host: str, install: str, token: str) -> bytes:

@@ -1,23 +1,48 @@
-"""One install made so: Secret before grant in every target, what is no longer wanted removed, the status told."""
+"""One install made so: what it should have in its cluster is there, what it should not is gone, the status tells."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from registry_access.model.errors import AkuaError, NotFound
-from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Secret, TargetStatus
+from registry_access.model.errors import AkuaError, InvalidInput, NotFound
+from registry_access.model.resources import Condition, Install, Secret, TargetStatus
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import SigningKeys
-from webhook.install_sync.cluster import TargetCluster, owner_of
-from webhook.install_sync.compilation import Placement, Provision, place, provision
+from webhook.install_sync.cluster import TargetCluster
+from webhook.install_sync.compilation import place
 from webhook.install_sync.minting import InstallToken, Minting, token_in
-from webhook.install_sync.status import ready_condition, status_patch, synced_condition
+from webhook.install_sync.ownership import Name
+from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
+from webhook.install_sync.status import cluster_condition, ready_condition, status_patch, synced_condition
 
-logger = logging.getLogger(__name__)
+
+class Clusters(Protocol):
+    """The clusters that installs go to."""
+
+    @property
+    def local(self) -> TargetCluster:
+        """The one that holds the installs."""
+        ...
+
+    def of(self, install: Install) -> TargetCluster:
+        """Raises InvalidInput when the kubeconfig that `install` names cannot be used."""
+        ...
+
+    def reached_from(self, workspace: str) -> Sequence[TargetCluster]:
+        """The remote ones that the installs of a workspace name now or, while this process runs, have named."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`again_at`: epoch second at which to look again anyway. `problem`: what failed and may pass, "" for nothing."""
+
+    again_at: float | None = None
+    problem: str = ""
 
 
 class Reconciler:
@@ -26,156 +51,132 @@ class Reconciler:
     def __init__(
         self,
         store: StateStore,
-        cluster: TargetCluster,
+        clusters: Clusters,
+        provisioner: Provisioner,
         keys: Callable[[], SigningKeys],
         minting: Minting,
         telemetry: Telemetry,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
-        self._cluster = cluster
+        self._clusters = clusters
+        self._provisioner = provisioner
         self._keys = keys
         self._minting = minting
         self._telemetry = telemetry
         self._clock = clock
-        self._last: dict[Key, InstallToken] = {}
+        self._last: dict[Name, InstallToken] = {}
+        self._went_to: dict[Name, dict[str, TargetCluster]] = {}
 
-    async def reconcile(self, workspace: str, name: str) -> float | None:
-        """Brings everything of an install up to date; returns the epoch second at which its token wants renewal.
-
-        Raises StateError when the store cannot be written; what fails in one target only is in the status.
-        """
+    async def reconcile(self, workspace: str, name: str) -> Outcome:
+        """Brings everything of an install up to date. Raises StateError when its status cannot be written."""
         install = self._store.index.install(workspace, name)
-        if install is None or install.deleting:
-            self._last.pop(Key(Kind.INSTALL, workspace, name), None)
-            await self._remove(workspace, name, keep=frozenset())
-            return None
+        if install is None:
+            return await self._forget(workspace, name)
+        now = self._clock()
         product = self._store.index.product(workspace, install.product) if install.product else None
-        token = self._token(install)
-        placements = place(install, self._cluster.namespaces())
-        targets = [await self._provide(install, product, placement, token) for placement in placements]
-        await self._remove(workspace, name, keep={placement.namespace for placement in placements})
-        await self._report(install, product, targets, placements, token)
-        return token.renew_at
+        ready = ready_condition(install, product, datetime.fromtimestamp(now, UTC))
+        try:
+            cluster = self._clusters.of(install)
+            await cluster.refresh()
+        except InvalidInput as error:
+            await self._report(install, (ready, cluster_condition(install, "ClusterInvalid", str(error))))
+            return Outcome()
+        except AkuaError as error:
+            await self._report(install, (ready, cluster_condition(install, "ClusterUnreachable", str(error))))
+            return Outcome(problem=str(error))
+        token = self._token(install, cluster)
+        went_to = self._went_to.setdefault((workspace, name), {})
+        went_to[cluster.name] = cluster
+        placements = place(install, cluster.namespaces())
+        targets: list[TargetStatus] = []
+        problem = ""
+        for placement in placements:
+            try:
+                targets.append(await self._provisioner.provide(cluster, install, product, placement, token))
+            except AkuaError as error:
+                targets.append(TargetStatus(placement.namespace, False, str(error)))
+                problem = str(error) if may_pass(error) else problem
+        try:
+            await self._provisioner.remove(cluster, workspace, name, keep={placement.namespace for placement in placements})
+            await self._leave(workspace, name, cluster)
+        except AkuaError as error:
+            problem = str(error)
+        synced = synced_condition(install, targets, overlaps(cluster, install, placements))
+        await self._report(install, (ready, synced), targets, token)
+        again = [token.renew_at, *([now + cluster.recheck_seconds] if cluster.recheck_seconds else [])]
+        if install.expires_at is not None and install.expires_at.timestamp() > now:
+            again.append(install.expires_at.timestamp())  # the Ready condition changes then
+        return Outcome(min(again), problem)
 
     def bundle(self, install: Install) -> list[Mapping[str, Any]]:
         """The very objects that provisioning applies, for `kubectl apply` in a cluster that nobody may reach into."""
         product = self._store.index.product(install.workspace, install.product) if install.product else None
-        token = self._token(install)
+        token = self.token(install)
         objects: list[Mapping[str, Any]] = []
-        for placement in place(install, self._cluster.namespaces()):
-            made = provision(install, product, placement, self._minting.host, token.token)
-            objects += [made.secret, made.grant]
+        for placement in place(install, self._clusters.local.namespaces()):
+            made = self._provisioner.compiled(install, product, placement, token)
+            objects += [manifest for manifest in (made.secret, made.grant) if manifest is not None]
         return objects
 
     def token(self, install: Install) -> InstallToken:
-        """The install's token as its pull Secrets have it, or a new one where there is none."""
-        return self._token(install)
+        """The install's token as its pull Secrets in this cluster have it, or a new one where there is none."""
+        return self._token(install, self._clusters.local)
 
-    def _token(self, install: Install) -> InstallToken:
-        """What was minted last comes first: the index may not have caught up with the Secret that holds it."""
-        present = [self._last[install.key].token] if install.key in self._last else []
-        present += [
-            token_in(found, self._minting.host)
-            for found in self._cluster.provisioned(install.workspace, install.metadata.name)
-            if isinstance(found, Secret)
-        ]
+    def lane(self, workspace: str, name: str) -> str:
+        """The remote cluster that an install waits for, "" for the local one: a slow one must hold up only its own."""
+        install = self._store.index.install(workspace, name)
+        return f"{workspace}/{install.kubeconfig_secret}" if install and install.kubeconfig_secret else ""
+
+    def _token(self, install: Install, cluster: TargetCluster) -> InstallToken:
+        """What was minted last counts too: the index may not have caught up with the Secret that holds it."""
+        name = (install.workspace, install.metadata.name)
+        present = [self._last[name].token] if name in self._last else []
+        present += [token_in(found, self._minting.host) for found in cluster.provisioned(*name) if isinstance(found, Secret)]
         token = self._minting.token_for(install, self._keys(), present, self._clock())
         if token.fresh:
             self._telemetry.tokens_minted.inc()
-        self._last[install.key] = token
+        self._last[name] = token
         return token
 
-    async def _provide(
-        self, install: Install, product: Product | None, placement: Placement, token: InstallToken
-    ) -> TargetStatus:
-        made = provision(install, product, placement, self._minting.host, token.token)
-        foreign = self._foreign(install, made)
-        if foreign:
-            return TargetStatus(placement.namespace, False, foreign)
-        try:
-            await self._apply_if_different(made.secret)
-            if made.grant["spec"]["images"]:
-                await self._apply_if_different(made.grant)
-                return TargetStatus(placement.namespace, True)
-        except AkuaError as error:
-            return TargetStatus(placement.namespace, False, str(error))
-        return TargetStatus(placement.namespace, False, "the install is entitled to nothing")
-
-    async def _apply_if_different(self, manifest: Mapping[str, Any]) -> None:
-        metadata = manifest["metadata"]
-        present = self._cluster.get(Key(Kind(manifest["kind"]), metadata["namespace"], metadata["name"]))
-        if present is None or not _says(present.to_manifest(), manifest):
-            await self._cluster.apply(manifest)
-
-    def _foreign(self, install: Install, made: Provision) -> str:
-        """What is in the way: an object of that name that is not this install's."""
-        for manifest in (made.secret, made.grant):
-            kind, name = Kind(manifest["kind"]), manifest["metadata"]["name"]
-            present = self._cluster.get(Key(kind, made.namespace, name))
-            if present is not None and owner_of(present) != (install.workspace, install.metadata.name):
-                return f"{kind} {name} is there already and is not this install's; rename the install or remove it"
-        return ""
-
-    async def _remove(self, workspace: str, name: str, keep: set[str] | frozenset[str]) -> None:
-        """Removes what was provisioned elsewhere; the grant first, so that no pod is rewritten without its Secret."""
-        found = [item for item in self._cluster.provisioned(workspace, name) if item.metadata.namespace not in keep]
-        for item in sorted(found, key=lambda item: not isinstance(item, PullGrant)):
+    async def _forget(self, workspace: str, name: str) -> Outcome:
+        """Of an install that is gone nothing stays; where it went may only be known from what it left there."""
+        self._last.pop((workspace, name), None)
+        went_to = self._went_to.get((workspace, name), {})
+        clusters = {cluster.name: cluster for cluster in (self._clusters.local, *self._clusters.reached_from(workspace))}
+        problem = ""
+        for cluster in {**clusters, **went_to}.values():
             try:
-                await self._cluster.delete(item.key, item.metadata.uid)
-            except NotFound:
-                continue
-            logger.info("removed %s: install %s/%s no longer has it", item.key, workspace, name)
+                await cluster.refresh()
+                await self._provisioner.remove(cluster, workspace, name)
+                went_to.pop(cluster.name, None)
+            except AkuaError as error:
+                problem = str(error)
+        if not went_to:
+            self._went_to.pop((workspace, name), None)
+        return Outcome(problem=problem)
+
+    async def _leave(self, workspace: str, name: str, stay: TargetCluster) -> None:
+        """Removes an install from the clusters where it was before it was sent to `stay`."""
+        went_to = self._went_to[workspace, name]
+        left = {self._clusters.local.name: self._clusters.local, **went_to}
+        left.pop(stay.name, None)
+        for cluster in left.values():
+            await cluster.refresh()
+            await self._provisioner.remove(cluster, workspace, name)
+            went_to.pop(cluster.name, None)
 
     async def _report(
         self,
         install: Install,
-        product: Product | None,
-        targets: Sequence[TargetStatus],
-        placements: Sequence[Placement],
-        token: InstallToken,
+        conditions: Sequence[Condition],
+        targets: Sequence[TargetStatus] | None = None,
+        token: InstallToken | None = None,
     ) -> None:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        conditions = (
-            ready_condition(install, product, now),
-            synced_condition(install, targets, self._overlaps(install, placements)),
-        )
-        patch = status_patch(install, conditions, targets, token, now)
+        patch = status_patch(install, conditions, targets, token, datetime.fromtimestamp(self._clock(), UTC))
         if patch is None:
             return
         try:
             await self._store.patch_status(install.key, patch)
         except NotFound:
             return
-
-    def _overlaps(self, install: Install, placements: Sequence[Placement]) -> list[str]:
-        """Other installs whose grants may select the same pods: both tokens are then attached, the first that opens wins."""
-        found = []
-        for placement in placements:
-            for other in self._store.index.grants(placement.namespace):
-                owner = owner_of(other)
-                if (
-                    owner
-                    and owner != (install.workspace, install.metadata.name)
-                    and other.pod_selector.may_overlap(placement.pod_selector)
-                ):
-                    found.append(f"{placement.namespace}: install {owner[1]} may select the same pods; give both a podSelector")
-        return found
-
-
-def _says(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether `present` has every member that `wanted` names, with the same values."""
-    for name, value in wanted.items():
-        if name in ("metadata", "labels", "annotations"):
-            if not _says(present.get(name, {}), value):
-                return False
-        elif present.get(name, {} if value == {} else None) != value and not _same_spec(present.get(name), value):
-            return False
-    return True
-
-
-def _same_spec(present: object, wanted: object) -> bool:
-    """Equal but for empty members, which manifests leave out."""
-    if isinstance(present, Mapping) and isinstance(wanted, Mapping):
-        return {k: v for k, v in present.items() if v not in ({}, [])} == {k: v for k, v in wanted.items() if v not in ({}, [])}
-    return False

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
+from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS
 from webhook.install_sync.minting import InstallToken
 
+_SHOWN = 3
 READY, SYNCED = "Ready", "Synced"
 
 
@@ -28,31 +30,49 @@ def synced_condition(install: Install, targets: Sequence[TargetStatus], overlaps
     """Whether every target namespace has its grant and Secret."""
     missing = [target for target in targets if not target.synced]
     if missing:
-        first = missing[0]
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        return _condition(install, SYNCED, "False", "TargetFailed", f"{first.namespace}: {first.message}{more}")
+        message = f"{missing[0].namespace}: {missing[0].message}{_more(len(missing) - 1)}"
+        return _condition(install, SYNCED, "False", "TargetFailed", message)
     if overlaps:
-        return _condition(install, SYNCED, "True", "Overlap", "; ".join(overlaps))
+        message = "; ".join(overlaps[:_SHOWN]) + _more(len(overlaps) - _SHOWN)
+        return _condition(install, SYNCED, "True", "Overlap", message)
     if not targets:
         return _condition(install, SYNCED, "True", "NoTargets", "no namespace is named or matched; use `akua install token`")
     return _condition(install, SYNCED, "True", "Provisioned", f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}")
 
 
+def cluster_condition(install: Install, reason: str, message: str) -> Condition:
+    """The remote cluster cannot be used (ClusterInvalid) or does not answer (ClusterUnreachable)."""
+    return _condition(install, SYNCED, "False", reason, message)
+
+
 def status_patch(
-    install: Install, conditions: Sequence[Condition], targets: Sequence[TargetStatus], token: InstallToken, now: datetime
+    install: Install,
+    conditions: Sequence[Condition],
+    targets: Sequence[TargetStatus] | None,
+    token: InstallToken | None,
+    now: datetime,
 ) -> dict[str, object] | None:
-    """The merge patch of the status, or None when it says all this already. Transition times move only with the status."""
+    """The merge patch of the status, or None when it says all this already. Transition times move only with the status.
+
+    None for `targets` or `token`: nothing new is known of them.
+    """
     before = {condition.type: condition for condition in install.status.conditions}
     kept = [condition for condition in install.status.conditions if condition.type not in (READY, SYNCED)]
     merged = [*kept, *(_with_time(condition, before.get(condition.type), now) for condition in conditions)]
-    wanted: dict[str, object] = {
-        "conditions": [condition.to_manifest() for condition in merged],
-        "tokenID": token.claims.token_id,
-        "tokenExpiresAt": datetime.fromtimestamp(token.claims.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "targets": [target.to_manifest() for target in targets],
-    }
+    wanted: dict[str, object] = {"conditions": [condition.to_manifest() for condition in merged]}
+    if token is not None:
+        wanted["tokenID"] = token.claims.token_id
+        wanted["tokenExpiresAt"] = datetime.fromtimestamp(token.claims.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if targets is not None:
+        # What is not synced comes first, should there be more than a status holds.
+        listed = sorted(targets, key=lambda target: target.synced)[:MAXIMUM_TARGET_STATUS]
+        wanted["targets"] = [target.to_manifest() for target in sorted(listed, key=lambda target: target.namespace)]
     present = install.status.to_manifest()
     return None if all(present.get(name, []) == value for name, value in wanted.items()) else wanted
+
+
+def _more(count: int) -> str:
+    return f" (and {count} more)" if count > 0 else ""
 
 
 def _condition(install: Install, kind: str, status: str, reason: str, message: str) -> Condition:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiohttp.abc import AbstractResolver
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import load_kube_config
 from kubernetes_asyncio.config.config_exception import ConfigException
@@ -25,13 +26,17 @@ async def no_token() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClusterAccess:
-    """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none."""
+    """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none.
+
+    `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose.
+    """
 
     server: str
     tls: ssl.SSLContext = field(repr=False)
     token: Callable[[], Awaitable[str]] = field(default=no_token, repr=False)
     tls_server_name: str | None = None
     proxy: str | None = None
+    resolver: AbstractResolver | None = None
 
 
 class TokenFile:

@@ -158,7 +158,9 @@ class KubernetesApi:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._access.tls, limit=0, socket_factory=_keepalive_socket)
+            connector = aiohttp.TCPConnector(
+                ssl=self._access.tls, limit=0, socket_factory=_keepalive_socket, resolver=self._access.resolver
+            )
             # No environment proxies and no .netrc: the address is the one that was configured.
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, read_bufsize=_READ_BUFFER

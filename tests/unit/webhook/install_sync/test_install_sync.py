@@ -12,20 +12,68 @@ from typing import Any
 
 import pytest
 
+from registry_access.model.errors import InvalidInput, StateUnavailable
 from registry_access.model.install_token import InstallTokenClaims, verify_install_token
-from registry_access.model.resources import Install, Key, Kind, PullGrant, Secret
+from registry_access.model.resources import Install, Key, Kind, PullGrant, Resource, Secret
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
+from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import Manifest
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys
 from tests.support.state_conformance import until
-from webhook.install_sync.cluster import LocalCluster
+from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
 from webhook.install_sync.minting import Minting, token_in
-from webhook.install_sync.reconciliation import Reconciler
+from webhook.install_sync.ownership import CONTROL_PLANE_ANNOTATION
+from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.reconciliation import Outcome, Reconciler
+from webhook.install_sync.remote_clusters import KnownClusters
 
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.dev"
+CONTROL_PLANE = "control-plane-1"
 SHOP = Key(Kind.INSTALL, "acme", "shop")
+
+
+class RemoteFolder:
+    """A folder that stands for a remote cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = DirectoryStore(folder, heartbeat_seconds=0.2)
+        self.down = False
+        self.refreshes = 0
+
+    @property
+    def index(self) -> ResourceIndex:
+        return self.store.index
+
+    async def refresh(self) -> None:
+        self.refreshes += 1
+        if self.down:
+            raise StateUnavailable("no route to host")
+
+    async def read(self, key: Key) -> Resource:
+        return await self.store.read(key)
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Resource:
+        return await self.store.apply(manifest, manager=manager)
+
+    async def delete(self, key: Key, *, uid: str | None = None) -> None:
+        await self.store.delete(key, uid=uid)
+
+    async def close(self) -> None: ...
+
+
+class Remotes:
+    """The remote clusters of a test, by the text of their kubeconfig."""
+
+    def __init__(self) -> None:
+        self.by_config: dict[bytes, RemoteFolder] = {}
+
+    def connect(self, config: bytes) -> RemoteFolder:
+        if config not in self.by_config:
+            raise InvalidInput("'exec' is refused", field="user", remedy="it would run a command here")
+        return self.by_config[config]
 
 
 @dataclass
@@ -34,6 +82,7 @@ class Synced:
     sync: InstallSync
     reconciler: Reconciler
     keys: SigningKeys
+    remotes: Remotes
     offset: float = 0.0
 
     def now(self) -> float:
@@ -82,8 +131,13 @@ async def synced(tmp_path: Path) -> AsyncIterator[Synced]:
     def clock() -> float:
         return world.now()
 
-    reconciler = Reconciler(store, LocalCluster(store), lambda: keys, Minting(HOST, 3000), telemetry, clock)
-    world = Synced(store, InstallSync(store, reconciler, telemetry), reconciler, keys)
+    local = TargetCluster(store)
+    remotes = Remotes()
+    clusters = KnownClusters(store.index, local, remotes.connect)
+    reconciler = Reconciler(
+        store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, clock
+    )
+    world = Synced(store, InstallSync(store, reconciler, local, telemetry), reconciler, keys, remotes)
     task = asyncio.create_task(world.sync.run())
     yield world
     task.cancel()
@@ -180,10 +234,13 @@ async def test_what_was_left_while_nobody_looked_is_removed_on_start(synced: Syn
         "registry.akua.dev/install-workspace": "acme",
     }
     left = manifest("PullGrant", "ghost", {"host": HOST, "images": ["ghcr.io/a"], "pullSecret": "akua-pull-ghost"}, "prod")
-    left["metadata"]["labels"] = labels
-    await synced.store.create(left)
+    theirs = manifest("PullGrant", "ghost", left["spec"], "staging")
+    for item, control_plane in ((left, CONTROL_PLANE), (theirs, "control-plane-2")):
+        item["metadata"] |= {"labels": labels, "annotations": {CONTROL_PLANE_ANNOTATION: control_plane}}
+        await synced.store.create(item)
     await synced.sync.sync()
     await until(lambda: synced.grant(install="ghost") is None)
+    assert synced.grant("staging", "ghost") is not None, "another control plane wrote it: a bundle, or from afar"
 
 
 async def test_namespaces_are_chosen_by_label_and_picked_up_by_themselves(synced: Synced) -> None:
@@ -256,7 +313,7 @@ async def test_a_bundle_holds_the_very_objects(synced: Synced) -> None:
 async def test_a_bug_in_one_install_does_not_stop_the_others(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> None:
     reconcile = synced.reconciler.reconcile
 
-    async def failing(workspace: str, name: str) -> float | None:
+    async def failing(workspace: str, name: str) -> Outcome:
         if name == "broken":
             raise RuntimeError("a bug")
         return await reconcile(workspace, name)

@@ -1,0 +1,99 @@
+"""A remote cluster, looked at now and then instead of watched: what provisioning into it needs, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from registry_access.model.errors import StateUnavailable
+from registry_access.model.resources import Key, Kind, Resource
+from registry_access.model.resources.metadata import INSTALL_LABEL
+from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import Manifest
+from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.api import Gone
+from registry_access.state.kubernetes.backoff import Backoff
+from registry_access.state.kubernetes.feed import Feed, key_in
+from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.store import KubernetesStore
+
+_SCOPES = (
+    Scope(Kind.NAMESPACE),
+    Scope(Kind.PULL_GRANT),
+    Scope(Kind.SECRET, label_selector=INSTALL_LABEL),
+)
+
+
+class PolledStore:
+    """Reads namespaces, pull grants and the pull Secrets that a sync wrote; an unreachable cluster is left alone for a while,
+    longer each time (1 s to a minute), and answers StateUnavailable at once meanwhile.
+    """
+
+    def __init__(self, access: ClusterAccess, *, fresh_seconds: float = 15.0) -> None:
+        self._store = KubernetesStore(access, kinds=())
+        self._feed = Feed(self._store.index)
+        self._fresh_seconds = fresh_seconds
+        self._refreshed = float("-inf")
+        self._down_until = float("-inf")
+        self._down_because = ""
+        self._backoff = Backoff(1.0, 30.0)
+        self._lock = asyncio.Lock()
+
+    @property
+    def index(self) -> ResourceIndex:
+        return self._store.index
+
+    async def refresh(self) -> None:
+        """Raises StateUnavailable."""
+        async with self._lock:
+            if time.monotonic() - self._refreshed < self._fresh_seconds:
+                return
+            self._refuse_while_down()
+            began = time.monotonic()
+            try:
+                for scope in _SCOPES:
+                    await self._list(scope)
+            except (StateUnavailable, Gone) as error:
+                raise self._down(error) from error
+            self._refreshed = began
+            self._backoff.reset()
+
+    async def read(self, key: Key) -> Resource:
+        self._refuse_while_down()
+        return await self._store.read(key)
+
+    async def apply(self, manifest: Manifest, *, manager: str) -> Resource:
+        self._refuse_while_down()
+        made = await self._store.apply(manifest, manager=manager)
+        self.index.put(made)
+        return made
+
+    async def delete(self, key: Key, *, uid: str | None = None) -> None:
+        self._refuse_while_down()
+        await self._store.delete(key, uid=uid)
+        self.index.remove(key)
+
+    async def close(self) -> None:
+        await self._store.api.close()
+
+    async def _list(self, scope: Scope) -> None:
+        found: set[Key] = set()
+        async for page in self._store.api.pages(scope):
+            for manifest in page.get("items") or ():
+                key = key_in(scope.kind, manifest)
+                if key is not None:
+                    found.add(key)
+                    self._feed.put(key, manifest)
+        for resource in list(self.index.of_kind(scope.kind)):
+            if resource.key not in found:
+                self._feed.remove(resource.key)
+
+    def _refuse_while_down(self) -> None:
+        left = self._down_until - time.monotonic()
+        if left > 0:
+            raise StateUnavailable(f"{self._down_because}; tried again in {left:.0f} s")
+
+    def _down(self, error: Exception) -> StateUnavailable:
+        self._down_because = str(error) or type(error).__name__
+        self._down_until = time.monotonic() + self._backoff.next()
+        return StateUnavailable(self._down_because)

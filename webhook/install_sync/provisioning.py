@@ -1,0 +1,129 @@
+"""One install in one cluster: its objects written where they are wanted, and removed where they are not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from registry_access.model.errors import AkuaError, Conflict, InvalidManifest, NotFound, StateUnavailable
+from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Secret, TargetStatus
+from webhook.install_sync.cluster import TargetCluster
+from webhook.install_sync.compilation import Placement, Provision, provision
+from webhook.install_sync.minting import DOCKER_CONFIG_TYPE, InstallToken
+from webhook.install_sync.ownership import belongs_to, made_by, owner_of
+
+logger = logging.getLogger(__name__)
+_NAME_MAXIMUM = 63  # of a label's value
+
+
+class Provisioner:
+    """`control_plane` is the id that everything written here carries, `host` the proxy's."""
+
+    def __init__(self, host: str, control_plane: str) -> None:
+        self.host = host
+        self.control_plane = control_plane
+
+    def compiled(self, install: Install, product: Product | None, placement: Placement, token: InstallToken) -> Provision:
+        return provision(install, product, placement, self.host, token.token, self.control_plane)
+
+    async def provide(
+        self, cluster: TargetCluster, install: Install, product: Product | None, placement: Placement, token: InstallToken
+    ) -> TargetStatus:
+        """Secret, then grant, in one namespace. What stands in the way is in the answer, for good (a name that is taken).
+
+        Raises StateUnavailable or Conflict when trying again may help.
+        """
+        problem = _hopeless(cluster, install, placement)
+        if problem:
+            return TargetStatus(placement.namespace, False, problem)
+        made = self.compiled(install, product, placement, token)
+        try:
+            for manifest in (made.secret, made.grant):
+                if manifest is None:
+                    problem = "the install is entitled to nothing; name a product that exists, or list repositories"
+                elif problem := await self._write(cluster, install, manifest):
+                    break
+        except NotFound:
+            problem = f"namespace {placement.namespace} does not exist; once it does, the install is synced into it"
+        except InvalidManifest as error:
+            problem = str(error)
+        return TargetStatus(placement.namespace, not problem, problem)
+
+    async def remove(self, cluster: TargetCluster, workspace: str, name: str, keep: Collection[str] = ()) -> None:
+        """Removes what this control plane wrote for an install outside of the namespaces `keep`. Raises StateError.
+
+        The grant goes first, so that no pod is rewritten without its Secret.
+        """
+        found = [
+            item
+            for item in cluster.provisioned(workspace, name)
+            if item.metadata.namespace not in keep and made_by(item, self.control_plane) and not item.deleting
+        ]
+        for item in sorted(found, key=lambda item: not isinstance(item, PullGrant)):
+            try:
+                await cluster.delete(item.key, item.metadata.uid)
+            except NotFound:
+                continue
+            logger.info("removed %s: install %s/%s no longer has it", item.key, workspace, name)
+
+    async def _write(self, cluster: TargetCluster, install: Install, manifest: Mapping[str, Any]) -> str:
+        """What is in the way, "" for nothing."""
+        metadata = manifest["metadata"]
+        key = Key(Kind(manifest["kind"]), metadata["namespace"], metadata["name"])
+        present = await cluster.find(key)
+        if present is None:
+            await cluster.apply(manifest)
+            return ""
+        if not belongs_to(present, install, self.control_plane):
+            return f"{key.kind} {key.name} is there already and is not this install's; rename the install or remove it"
+        if says(present.to_manifest(), manifest):
+            return ""
+        if isinstance(present, Secret) and (present.immutable or present.type != DOCKER_CONFIG_TYPE):
+            # Neither can be changed in place: somebody else made it so.
+            await cluster.delete(key, present.metadata.uid)
+        await cluster.apply(manifest)
+        return ""
+
+
+def overlaps(cluster: TargetCluster, install: Install, placements: Sequence[Placement]) -> list[str]:
+    """Other installs whose grants may select the same pods: both Secrets are then attached, and kubelet tries one by one."""
+    own = (install.workspace, install.metadata.name)
+    return [
+        f"{placement.namespace}: install {owner[1]} may select the same pods; give both a podSelector"
+        for placement in placements
+        for other in cluster.grants(placement.namespace)
+        if (owner := owner_of(other)) and owner != own and other.pod_selector.may_overlap(placement.pod_selector)
+    ]
+
+
+def may_pass(error: AkuaError) -> bool:
+    """Whether trying again soon may help."""
+    return isinstance(error, StateUnavailable | Conflict)
+
+
+def says(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether `present` has every member that `wanted` names, with the same values; metadata may say more."""
+    for name, value in wanted.items():
+        found = present.get(name, {})
+        if name in ("metadata", "labels", "annotations"):
+            if not says(found, value):
+                return False
+        elif _full(found) != _full(value):
+            return False
+    return True
+
+
+def _full(value: object) -> object:
+    """Without the empty members that manifests leave out."""
+    if isinstance(value, Mapping):
+        members = {name: _full(member) for name, member in value.items()}
+        return {name: member for name, member in members.items() if member not in ({}, [])}
+    return value
+
+
+def _hopeless(cluster: TargetCluster, install: Install, placement: Placement) -> str:
+    if len(install.metadata.name) > _NAME_MAXIMUM:
+        return f"an install with targets has a name of at most {_NAME_MAXIMUM} characters, because it becomes a label"
+    namespace = cluster.namespace(placement.namespace)
+    return "the namespace is being deleted" if namespace is not None and namespace.deleting else ""
