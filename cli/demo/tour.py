@@ -25,9 +25,10 @@ from registry_access.model.audit_event import Operation, Result
 from registry_access.model.decision import Reason
 from registry_access.model.resources import Kind
 
-_SLOW = 3_000_000  # bytes a second, so that there is a middle to cut in
+_SLOW = 2_000_000  # bytes a second, so that there is a middle to cut in
 _BRISK = 16_000_000
-_SECONDS = 30.0
+_SECONDS = 60.0
+_PATIENCE = 15.0
 
 
 class Tour:
@@ -133,7 +134,7 @@ class Tour:
                 first = asyncio.create_task(shop.pull(*name, lambda *moved: pulls.moved("shop", *moved)))
                 second = asyncio.create_task(kiosk.pull(*name, lambda *moved: pulls.moved("kiosk", *moved)))
                 async with asyncio.timeout(_SECONDS):
-                    while pulls.share("shop") < 0.4 and not first.done():  # noqa: ASYNC110
+                    while pulls.share("shop") < 0.35 and not first.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.02)
                     before = time.monotonic()
                     await world.edit(Kind.INSTALL, "shop", {"revoked": True})
@@ -231,7 +232,7 @@ class Tour:
 
     async def _until(self, client: RegistryClient, image: str, *, refused: bool) -> PulledImage | PullFailed:
         """The outcome of a pull, tried again for a moment while it is not yet what is waited for."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + _PATIENCE
         while True:
             outcome: PulledImage | PullFailed
             try:
@@ -255,7 +256,7 @@ class Tour:
         """Audit rows, newest first, once nothing is under way any more."""
         assert self._world.process.proxy_parts is not None  # noqa: S101 - the process runs
         trail = self._world.process.proxy_parts.parts.trail
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + _PATIENCE
         while True:
             rows = (await trail.query(AuditQuery(**query))).rows
             if (rows and all(row.outcome for row in rows) and not trail.lag()) or time.monotonic() > deadline:
