@@ -19,7 +19,7 @@ from proxy.exchange import Exchange
 from proxy.parts import ProxyParts, identity_of
 from registry_access.model.access_token import AccessTokenClaims, mint_access_token
 from registry_access.model.audit_event import Operation
-from registry_access.model.decision import GateResult
+from registry_access.model.decision import GateResult, Reason
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.install_token import InstallTokenClaims
 from registry_access.model.resources import Install
@@ -27,6 +27,9 @@ from registry_access.model.scope import Scope, parse_scopes
 
 _FORM_MAXIMUM = 64 * 1024
 _SCOPES_MAXIMUM = 20  # so that the token with them stays within what a request header may hold
+# Clients show no word of what a token endpoint refuses ("403 Forbidden"). An install that is known gets a token that opens
+# nothing, and the pull's own refusal, which clients do show, says why.
+_TOLD_BY_THE_PULL = frozenset({Reason.INSTALL_REVOKED, Reason.INSTALL_EXPIRED})
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -58,10 +61,13 @@ class TokenEndpoint:
             install = check_install(identity_of(found), parts.index, parts.moment().now)
             if not isinstance(install, GateResult):
                 return self._granted(found, self._entitled(install, parse_scopes(wanted)[:_SCOPES_MAXIMUM]), scoped=scoped)
+            if install.reason in _TOLD_BY_THE_PULL:
+                return self._granted(found, (), scoped=scoped)
             found = install
         exchange.decision = exchange.decision.extended(found)
         parts.telemetry.tokens.labels("refused", str(found.reason)).inc()
-        return (await parts.refusals.refuse(exchange, headers=NO_STORE)).response()
+        # 401 for all of them, as for any bad credential: of another status podman and skopeo show the number and not the reason.
+        return (await parts.refusals.refuse(exchange, status=401, headers=NO_STORE)).response()
 
     def _granted(self, subject: Subject, scopes: tuple[Scope, ...], *, scoped: bool) -> Response:
         now = int(self._parts.clock())

@@ -7,7 +7,8 @@ from datetime import datetime
 import jwt
 import pytest
 
-from tests.support.proxied_world import World, basic
+from registry_access.model.resources import Key, Kind
+from tests.support.proxied_world import WORKSPACE, World, basic
 
 
 async def test_docker_login_without_scope_gets_a_token_that_opens_the_ping(akua: World) -> None:
@@ -75,13 +76,26 @@ async def test_bad_forms(akua: World, form: dict[str, str], status: int, error: 
     assert answer.json().get("error", "") == error
 
 
-async def test_a_revoked_install_gets_no_token_and_is_told_why(akua: World) -> None:
-    token = await akua.install("shop", revoked=True)
-    answer = await akua.client.get("/token", headers={"Authorization": basic(token)})
-    assert answer.status_code == 403
-    assert "install shop is revoked" in answer.json()["errors"][0]["message"]
-    (row,) = await akua.audit(result="refused")
-    assert (row.event.operation, row.event.install) == ("token", "shop")
+@pytest.mark.parametrize(
+    ("spec", "reason"), [({"revoked": True}, "install-revoked"), ({"expiresAt": "2020-01-01T00:00:00Z"}, "install-expired")]
+)
+async def test_a_revoked_install_gets_a_token_that_opens_nothing_and_the_pull_says_why(
+    akua: World, spec: dict[str, object], reason: str
+) -> None:
+    """Clients show what a manifest's refusal says, and nothing of what a token endpoint's does."""
+    token = await akua.install("shop", **spec)
+    scope = f"repository:{akua.name('acme/app')}:pull"
+    answer = await akua.client.get("/token", params={"scope": scope}, headers={"Authorization": basic(token)})
+    assert (answer.status_code, answer.json().get("scope", "")) == (200, "")
+    access = {"Authorization": f"Bearer {answer.json()['token']}"}
+    for path in ("/v2/", akua.path("acme/app", "manifests", "1.0")):
+        refused = await akua.client.get(path, headers=access)
+        assert (refused.status_code, refused.json()["errors"][0]["detail"]["reason"]) == (403, reason)
+    assert {row.outcome.reason for row in await akua.audit(result="refused") if row.outcome} == {reason}
+    await akua.store.patch(Key(Kind.INSTALL, WORKSPACE, "shop"), {"spec": {"revoked": False, "expiresAt": None}})
+    # What was handed out while it was revoked has no scope, so a client fetches another.
+    again = await akua.client.get(akua.path("acme/app", "manifests", "1.0"), headers=access)
+    assert (again.status_code, again.json()["errors"][0]["detail"]["reason"]) == (401, "scope-insufficient")
 
 
 async def test_an_access_token_dies_with_the_installs_token(akua: World) -> None:

@@ -82,6 +82,16 @@ def test_what_was_not_bought_is_refused_with_reason_and_decision(
     assert row["decision_id"] in refused.stderr
 
 
+def test_skopeo_says_why_a_revoked_install_gets_no_token(akua: AkuaProcess, upstream: DockerRegistry, tmp_path: Path) -> None:
+    akua.run("install", "revoke", "blog", "--workspace", "acme")
+    try:
+        name = proxied(akua, upstream, "acme/app")
+        refused = skopeo(akua, "blog", "copy", f"docker://{name}:1.0", f"oci:{tmp_path}/out:1.0")
+        assert "install blog is revoked" in refused.stderr
+    finally:
+        akua.run("install", "restore", "blog", "--workspace", "acme")
+
+
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """podman wants a runroot of at most 50 characters."""
@@ -135,6 +145,8 @@ def test_containerd_is_refused_when_the_install_is_revoked_and_its_neighbour_is_
     try:
         with pytest.raises(RuntimeError, match=r"403 Forbidden: install-revoked dec_[0-9a-f]{16}"):
             runtime.pull(name, "shop", token)
+        inspected = run(requires_program("skopeo"), "inspect", "--tls-verify=false", f"--creds=shop:{token}", f"docker://{name}")
+        assert "install shop is revoked" in inspected.stderr
         assert runtime.pull(name, "blog", neighbour)
     finally:
         akua.run("install", "restore", "shop", "--workspace", "acme")
