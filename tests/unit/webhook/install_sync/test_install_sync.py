@@ -3,146 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry_access.model.errors import InvalidInput, StateUnavailable
-from registry_access.model.install_token import InstallTokenClaims, verify_install_token
-from registry_access.model.resources import Install, Key, Kind, PullGrant, Resource, Secret
-from registry_access.runtime.telemetry import Telemetry
+from registry_access.model.errors import StateUnavailable
+from registry_access.model.resources import Key, Kind, Secret
+from registry_access.model.resources.metadata import INSTALL_UID_ANNOTATION
 from registry_access.state.directory.store import DirectoryStore
-from registry_access.state.index import ResourceIndex
-from registry_access.state.interface import Manifest
-from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys
+from tests.support.install_sync import (
+    CONTROL_PLANE,
+    HOST,
+    SHOP,
+    RemoteFolder,
+    Synced,
+    manifest,
+    running_sync,
+    shop,
+    space,
+)
 from tests.support.state_conformance import until
-from webhook.install_sync.cluster import TargetCluster
-from webhook.install_sync.controller import InstallSync
-from webhook.install_sync.minting import Minting, token_in
 from webhook.install_sync.ownership import CONTROL_PLANE_ANNOTATION
-from webhook.install_sync.provisioning import Provisioner
-from webhook.install_sync.reconciliation import Outcome, Reconciler
-from webhook.install_sync.remote_clusters import KnownClusters
-
-API = "registry.akua.dev/v1alpha1"
-HOST = "oci.akua.dev"
-CONTROL_PLANE = "control-plane-1"
-SHOP = Key(Kind.INSTALL, "acme", "shop")
-
-
-class RemoteFolder:
-    """A folder that stands for a remote cluster."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = DirectoryStore(folder, heartbeat_seconds=0.2)
-        self.down = False
-        self.refreshes = 0
-
-    @property
-    def index(self) -> ResourceIndex:
-        return self.store.index
-
-    async def refresh(self) -> None:
-        self.refreshes += 1
-        if self.down:
-            raise StateUnavailable("no route to host")
-
-    async def read(self, key: Key) -> Resource:
-        return await self.store.read(key)
-
-    async def apply(self, manifest: Manifest, *, manager: str) -> Resource:
-        return await self.store.apply(manifest, manager=manager)
-
-    async def delete(self, key: Key, *, uid: str | None = None) -> None:
-        await self.store.delete(key, uid=uid)
-
-    async def close(self) -> None: ...
-
-
-class Remotes:
-    """The remote clusters of a test, by the text of their kubeconfig."""
-
-    def __init__(self) -> None:
-        self.by_config: dict[bytes, RemoteFolder] = {}
-
-    def connect(self, config: bytes) -> RemoteFolder:
-        if config not in self.by_config:
-            raise InvalidInput("'exec' is refused", field="user", remedy="it would run a command here")
-        return self.by_config[config]
-
-
-@dataclass
-class Synced:
-    store: DirectoryStore
-    sync: InstallSync
-    reconciler: Reconciler
-    keys: SigningKeys
-    remotes: Remotes
-    offset: float = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.offset
-
-    def secret(self, namespace: str = "prod", install: str = "shop") -> Secret | None:
-        return self.store.index.secret(namespace, f"akua-pull-{install}")
-
-    def grant(self, namespace: str = "prod", install: str = "shop") -> PullGrant | None:
-        return next((grant for grant in self.store.index.grants(namespace) if grant.metadata.name == install), None)
-
-    def claims(self) -> InstallTokenClaims:
-        secret = self.secret()
-        assert secret is not None
-        return verify_install_token(token_in(secret, HOST), self.keys.verification(), audience=HOST, now=self.now())
-
-    def install(self, name: str = "shop") -> Install:
-        install = self.store.index.install("acme", name)
-        assert install is not None
-        return install
-
-    def condition(self, kind: str, name: str = "shop") -> tuple[str, str]:
-        return next(((c.status, c.reason) for c in self.install(name).status.conditions if c.type == kind), ("", ""))
-
-
-def manifest(kind: str, name: str, spec: dict[str, Any], namespace: str = "acme") -> dict[str, Any]:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
-def shop(**spec: Any) -> dict[str, Any]:
-    return manifest("Install", "shop", {"repositories": ["ghcr.io/acme/app"], "targets": [{"namespace": "prod"}], **spec})
-
-
-def space(name: str, **labels: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+from webhook.install_sync.reconciliation import Outcome
 
 
 @pytest.fixture
 async def synced(tmp_path: Path) -> AsyncIterator[Synced]:
-    store = DirectoryStore(tmp_path, heartbeat_seconds=0.2)
+    store = DirectoryStore(tmp_path / "state", heartbeat_seconds=0.2)
     await store.start()
-    keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
-    telemetry = Telemetry()
-    world: Synced
-
-    def clock() -> float:
-        return world.now()
-
-    local = TargetCluster(store)
-    remotes = Remotes()
-    clusters = KnownClusters(store.index, local, remotes.connect)
-    reconciler = Reconciler(
-        store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, clock
-    )
-    world = Synced(store, InstallSync(store, reconciler, local, telemetry), reconciler, keys, remotes)
-    task = asyncio.create_task(world.sync.run())
-    yield world
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with running_sync(store) as world:
+        yield world
     await store.stop()
 
 
@@ -322,3 +214,260 @@ async def test_a_bug_in_one_install_does_not_stop_the_others(synced: Synced, mon
     await synced.store.create(manifest("Install", "broken", {"repositories": ["ghcr.io/a"]}))
     await synced.store.create(shop())
     await until(lambda: synced.grant() is not None)
+
+
+async def test_both_overlapping_installs_say_so_and_both_take_it_back(synced: Synced) -> None:
+    await synced.store.create(shop())
+    await until(lambda: synced.grant() is not None)
+    await synced.store.create(manifest("Install", "blog", {"repositories": ["ghcr.io/b"], "targets": [{"namespace": "prod"}]}))
+    for name in ("shop", "blog"):
+        await until(lambda name=name: synced.condition("Synced", name) == ("True", "Overlap"))  # type: ignore[misc]
+    for name, app in (("shop", "web"), ("blog", "blog")):
+        target = {"namespace": "prod", "podSelector": {"matchLabels": {"app": app}}}
+        await synced.store.patch(Key(Kind.INSTALL, "acme", name), {"spec": {"targets": [target]}})
+    for name in ("shop", "blog"):
+        await until(lambda name=name: synced.condition("Synced", name) == ("True", "Provisioned"))  # type: ignore[misc]
+
+
+async def test_a_secret_that_somebody_sealed_is_made_anew(synced: Synced) -> None:
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    await synced.store.patch(Key(Kind.SECRET, "prod", "akua-pull-shop"), {"immutable": True})
+    await synced.store.patch(SHOP, {"spec": {"tokenGeneration": 2}})
+    await until(lambda: synced.claims().generation == 2)
+    secret = synced.secret()
+    assert secret is not None
+    assert not secret.immutable
+
+
+async def test_a_secret_that_lost_its_labels_is_still_ours(synced: Synced) -> None:
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    labels = {"registry.akua.dev/install": None, "app.kubernetes.io/managed-by": "me"}
+    await synced.store.patch(Key(Kind.SECRET, "prod", "akua-pull-shop"), {"metadata": {"labels": labels}})
+    await until(lambda: (secret := synced.secret()) is not None and "registry.akua.dev/install" in secret.metadata.labels)
+
+
+async def test_labels_alone_make_nothing_ours(synced: Synced) -> None:
+    """Somebody in a target namespace labels a Secret of their own as if it were a leftover."""
+    theirs: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "database",
+            "namespace": "prod",
+            "labels": {
+                "app.kubernetes.io/managed-by": "akua-install-sync",
+                "registry.akua.dev/install": "ghost",
+                "registry.akua.dev/install-workspace": "acme",
+            },
+            "annotations": {CONTROL_PLANE_ANNOTATION: CONTROL_PLANE},
+        },
+    }
+    await synced.store.create(theirs)
+    await synced.sync.sync()
+    assert synced.store.index.secret("prod", "database") is not None
+
+
+async def test_what_was_in_the_way_is_gone_and_the_install_goes_on(synced: Synced) -> None:
+    key = Key(Kind.SECRET, "prod", "akua-pull-shop")
+    await synced.store.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": key.name, "namespace": key.namespace}})
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("False", "TargetFailed"))
+    await synced.store.delete(key)
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+
+
+async def test_an_install_made_anew_takes_over_what_its_namesake_left(synced: Synced) -> None:
+    """Threat 12: the old token does not open the new install."""
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    before = synced.claims()
+    await synced.store.delete(SHOP)
+    created = await synced.store.create(shop())
+    await until(lambda: synced.secret() is not None and synced.claims().install_uid == created.metadata.uid)
+    assert synced.claims().token_id != before.token_id
+    await until(
+        lambda: (found := synced.grant()) is not None and found.metadata.annotations[INSTALL_UID_ANNOTATION] != before.install_uid
+    )
+
+
+async def test_a_product_that_goes_leaves_the_grant_so_that_refusals_can_be_read(synced: Synced) -> None:
+    await synced.store.create(manifest("Product", "storefront", {"repositories": ["ghcr.io/acme/a"]}))
+    await synced.store.create(shop(product="storefront", repositories=None))
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    await synced.store.delete(Key(Kind.PRODUCT, "acme", "storefront"))
+    await until(lambda: synced.condition("Ready") == ("False", "ProductMissing"))
+    assert synced.grant() is not None
+    assert "entitled to nothing" in synced.install().status.targets[0].message
+
+
+async def test_a_store_that_fails_is_tried_again(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply, failures = synced.store.apply, 2
+
+    async def failing(made: Any, *, manager: str) -> Any:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise StateUnavailable("the API server cannot be reached")
+        return await apply(made, manager=manager)
+
+    monkeypatch.setattr(synced.store, "apply", failing)
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    assert failures == 0
+
+
+async def test_two_syncs_at_once_settle_on_one_token(synced: Synced) -> None:
+    """A leader that was frozen and wakes up beside the new one must not fight it for ever."""
+    async with running_sync(synced.store) as other:
+        await synced.store.create(shop())
+        await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+        for world in (synced, other, synced, other):
+            await world.sync.sync()
+        settled = synced.secret()
+        assert settled is not None
+        for world in (synced, other, synced, other):
+            await world.sync.sync()
+        assert synced.secret() is settled
+
+
+async def test_many_installs_are_worked_on_side_by_side(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most = 0, 0
+
+    async def slow(workspace: str, name: str) -> Outcome:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return Outcome()
+
+    monkeypatch.setattr(synced.reconciler, "reconcile", slow)
+    await synced.sync.sync([("acme", f"install-{number}") for number in range(40)])
+    assert 1 < most <= 8
+
+
+async def test_an_install_is_never_worked_on_twice_at_once(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, looks = 0, 0
+
+    async def slow(workspace: str, name: str) -> Outcome:
+        nonlocal under_way, looks
+        under_way += 1
+        assert under_way == 1
+        looks += 1
+        await asyncio.sleep(0.05)
+        under_way -= 1
+        return Outcome()
+
+    monkeypatch.setattr(synced.reconciler, "reconcile", slow)
+    waiting = asyncio.create_task(synced.sync.sync([("acme", "shop")]))
+    await asyncio.sleep(0.02)
+    await asyncio.gather(*(synced.sync.sync([("acme", "shop")]) for _ in range(5)))
+    await waiting
+    assert looks == 2, "once, and once more for all that came meanwhile"
+
+
+# Remote clusters
+
+
+@pytest.fixture
+async def remote(synced: Synced, tmp_path: Path) -> AsyncIterator[RemoteFolder]:
+    """Reached by the Secret `far` of the workspace."""
+    folder = RemoteFolder(tmp_path / "remote")
+    await folder.store.start()
+    synced.remotes.by_config[b"far away"] = folder
+    await synced.store.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "far", "namespace": "acme"},
+            "stringData": {"kubeconfig": "far away"},
+        }
+    )
+    await until(lambda: synced.store.index.secret("acme", "far") is not None)
+    yield folder
+    await folder.store.stop()
+
+
+def grant_in(remote: RemoteFolder, namespace: str = "prod") -> bool:
+    return any(grant.metadata.name == "shop" for grant in remote.index.grants(namespace))
+
+
+FAR = {"cluster": {"kubeconfigSecret": "far"}}
+
+
+async def test_an_install_goes_to_its_remote_cluster_and_nowhere_else(synced: Synced, remote: RemoteFolder) -> None:
+    await synced.store.create(shop(**FAR))
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    await until(lambda: grant_in(remote))
+    assert remote.index.secret("prod", "akua-pull-shop") is not None
+    assert synced.grant() is None
+    assert synced.secret() is None
+    await synced.store.delete(SHOP)
+    await until(lambda: not grant_in(remote) and remote.index.secret("prod", "akua-pull-shop") is None)
+
+
+async def test_namespaces_of_the_remote_cluster_are_selected(synced: Synced, remote: RemoteFolder) -> None:
+    await remote.store.create(space("eu", shop="yes"))
+    await synced.store.create(space("us", shop="yes"))
+    await until(lambda: remote.index.namespace("eu") is not None)
+    await synced.store.create(shop(targets=[{"namespaceSelector": {"matchLabels": {"shop": "yes"}}}], **FAR))
+    await until(lambda: grant_in(remote, "eu"))
+    assert not grant_in(remote, "us")
+
+
+async def test_an_install_that_moves_leaves_nothing_behind(synced: Synced, remote: RemoteFolder) -> None:
+    await synced.store.create(shop())
+    await until(lambda: synced.grant() is not None)
+    await synced.store.patch(SHOP, {"spec": FAR})
+    await until(lambda: grant_in(remote) and synced.grant() is None and synced.secret() is None)
+    await synced.store.patch(SHOP, {"spec": {"cluster": None}})
+    await until(lambda: not grant_in(remote) and synced.grant() is not None)
+
+
+async def test_a_kubeconfig_that_is_refused_is_told(synced: Synced) -> None:
+    await synced.store.create(shop(**FAR))
+    await until(lambda: synced.condition("Synced") == ("False", "ClusterInvalid"))
+    assert "acme/far does not exist" in synced.install().status.conditions[1].message
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "far", "namespace": "acme"}}
+    await synced.store.create({**secret, "stringData": {"kubeconfig": "evil"}})
+    await until(lambda: "'exec' is refused" in synced.install().status.conditions[1].message)
+    await synced.store.patch(Key(Kind.SECRET, "acme", "far"), {"stringData": {"kubeconfig": None, "other": "a"}})
+    await until(lambda: "has no kubeconfig" in synced.install().status.conditions[1].message)
+    assert synced.grant() is None
+
+
+async def test_a_dead_cluster_holds_nothing_up(synced: Synced, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = asyncio.Event()
+
+    async def hang() -> None:
+        await never.wait()
+
+    monkeypatch.setattr(remote, "refresh", hang)
+    for number in range(20):
+        far = {"repositories": ["ghcr.io/a"], "targets": [{"namespace": "prod"}], **FAR}
+        await synced.store.create(manifest("Install", f"far-{number}", far))
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+
+
+async def test_a_cluster_that_comes_back_is_provisioned(synced: Synced, remote: RemoteFolder) -> None:
+    remote.down = True
+    await synced.store.create(shop(**FAR))
+    await until(lambda: synced.condition("Synced") == ("False", "ClusterUnreachable"))
+    assert synced.condition("Ready") == ("True", "Entitled")
+    remote.down = False
+    await until(lambda: grant_in(remote))
+
+
+async def test_a_new_kubeconfig_is_taken_up(synced: Synced, remote: RemoteFolder) -> None:
+    remote.down = True
+    await synced.store.create(shop(**FAR))
+    await until(lambda: synced.condition("Synced") == ("False", "ClusterUnreachable"))
+    moved = RemoteFolder(remote.folder.parent / "moved")
+    await moved.store.start()
+    synced.remotes.by_config[b"moved"] = moved
+    await synced.store.patch(Key(Kind.SECRET, "acme", "far"), {"stringData": {"kubeconfig": "moved"}})
+    await until(lambda: grant_in(moved))
+    await moved.store.stop()
