@@ -18,7 +18,7 @@ from cli.demo.image import INDEX_TYPE
 from cli.demo.upstream_registry import UpstreamRegistry
 from cli.process import PROXY, WEBHOOK, Process
 from cli.session import MANAGER, workspace_manifest
-from registry_access.model.errors import StateUnavailable
+from registry_access.model.errors import InvalidSettings, StateUnavailable
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.runtime.health import Health
@@ -34,6 +34,7 @@ LAYERS = (1_500_000, 4_000_000, 12_000_000)  # bytes, beside the program's own s
 _LOOPBACK = "127.0.0.1"
 _PORTS = {PROXY: 15000, "packages": 15001, "partner": 15002, WEBHOOK: 15443, OPERATIONS: 15090}
 _PATIENCE = 15.0
+_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -83,35 +84,48 @@ class World:
 async def demo_world() -> AsyncIterator[World]:
     """Everything running and provisioned, in a folder of its own that is removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="akua-demo-"))
-    ports = {name: _free_port(wanted) for name, wanted in _PORTS.items()}
+    try:
+        async with _started(folder) as world:
+            await world.editor.start()
+            await _provision(world)
+            yield world
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _started(folder: Path) -> AsyncIterator[World]:
+    """The registries and Akua itself, serving. A port that somebody took since it was found free is found anew."""
     packages, partner = UpstreamRegistry(login="bearer"), UpstreamRegistry(login="basic")
     _seed(packages, partner)
-    settings = _settings(folder, ports)
-    process = Process(settings, folder)
-    world = World(folder, ports, packages, partner, process, DirectoryStore(folder / "state", watch=False))
-    upstreams = Servers(
-        [
-            Listener(name, registry.app(), Address(_LOOPBACK, ports[name]))
-            for name, registry in (("packages", packages), ("partner", partner))
-        ],
-        telemetry=Telemetry(),
-        health=Health(),
-        drain=1.0,
-    )
-    serving = [asyncio.create_task(upstreams.run())]
-    try:
+    for attempt in range(_ATTEMPTS):
+        ports = {name: _free_port(0 if attempt else wanted) for name, wanted in _PORTS.items()}
+        process = Process(_settings(folder, ports), folder)
+        serving: list[asyncio.Task[None]] = []
+        upstreams: Servers | None = None
         started = asyncio.Event()
-        serving.append(asyncio.create_task(process.run(started.set)))
-        await _either(started.wait(), *serving)
-        await world.editor.start()
-        await _provision(world)
-        yield world
-    finally:
-        process.stop()
-        await asyncio.gather(*serving[1:], return_exceptions=True)
-        upstreams.stop()
-        await asyncio.gather(*serving, return_exceptions=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            upstreams = _upstreams(ports, packages, partner)
+            serving.append(asyncio.create_task(upstreams.run()))
+            serving.append(asyncio.create_task(process.run(started.set)))
+            await _either(started.wait(), *serving)
+            yield World(folder, ports, packages, partner, process, DirectoryStore(folder / "state", watch=False))
+            return
+        except InvalidSettings:
+            if started.is_set() or attempt == _ATTEMPTS - 1:
+                raise
+        finally:
+            process.stop()
+            await asyncio.gather(*serving[1:], return_exceptions=True)
+            if upstreams:
+                upstreams.stop()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+
+def _upstreams(ports: dict[str, int], packages: UpstreamRegistry, partner: UpstreamRegistry) -> Servers:
+    registries = (("packages", packages), ("partner", partner))
+    listeners = [Listener(name, registry.app(), Address(_LOOPBACK, ports[name])) for name, registry in registries]
+    return Servers(listeners, telemetry=Telemetry(), health=Health(), drain=1.0)
 
 
 def _settings(folder: Path, ports: dict[str, int]) -> Settings:
