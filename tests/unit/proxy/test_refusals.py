@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +142,10 @@ def test_what_clients_write_is_kept_on_one_line() -> None:
     exchange = Exchange.outside(Operation.INVALID, scope, "/v2/\r\nforged")
     assert (exchange.user_agent, exchange.reference) == ("a\\x0ab", "/v2/\\x0d\\x0aforged")
     assert Exchange.outside(Operation.PING, {"headers": []}).client_address == ""
+
+
+def test_every_reason_is_documented_with_its_answer() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "request-handling.md").read_text()
+    for reason, (status, code) in _ANSWERS.items():
+        assert f"| `{reason}` | {status} | `{code}` |" in documented
+    assert set(re.findall(r"^\| `([a-z-]+)` \| [-\d]", documented, re.MULTILINE)) == set(Reason) - {Reason.PASSED}
