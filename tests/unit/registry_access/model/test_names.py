@@ -158,3 +158,9 @@ def test_what_is_no_digest(text: str) -> None:
     assert not is_digest(text)
     with pytest.raises(InvalidDigest, match="digest"):
         parse_digest(text)
+
+
+@pytest.mark.parametrize("tag", ["", "-x", ".x", "a" * 129, "a b", "x\n"])
+def test_what_is_no_tag(tag: str) -> None:
+    with pytest.raises(InvalidImageReference, match="tag"):
+        parse_image_reference(f"redis:{tag}")
