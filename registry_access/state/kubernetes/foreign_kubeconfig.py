@@ -46,7 +46,7 @@ _REASONS = {
 def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAccess:
     """The access that a kubeconfig of somebody else's gives, by its current context. `allow_loopback` is for tests.
 
-    Raises InvalidInput, which names the field and quotes no value.
+    Needs a running event loop. Raises InvalidInput, which names the field and quotes no value.
     """
     if len(config) > _MAXIMUM:
         raise InvalidInput("is larger than 256 KiB", field="kubeconfig", remedy="keep only the one context that is needed")
@@ -69,8 +69,8 @@ def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAcc
         return token
 
     name = _text(cluster, "cluster", "tls-server-name", default="") or None
-    resolver = None if allow_loopback else _CheckedResolver()
-    return ClusterAccess(server, _tls(cluster, user), bearer, name, resolver=resolver)
+    tls = _tls(cluster, user)
+    return ClusterAccess(server, tls, bearer, name, resolver=None if allow_loopback else _CheckedResolver())
 
 
 class _CheckedResolver(aiohttp.ThreadedResolver):
@@ -135,13 +135,14 @@ def _server(text: str, allow_loopback: bool) -> str:
 
 
 def _may_be_reached(host: str) -> bool:
+    host = host.rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return False
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         # Names that some resolvers read as addresses (0x7f.1, 2130706433) begin their last label with a digit.
-        return not host.rstrip(".").rpartition(".")[2][:1].isdigit()
+        return not host.rpartition(".")[2][:1].isdigit()
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)

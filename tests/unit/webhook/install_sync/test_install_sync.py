@@ -234,7 +234,7 @@ async def test_a_secret_that_somebody_sealed_is_made_anew(synced: Synced) -> Non
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     await synced.store.patch(Key(Kind.SECRET, "prod", "akua-pull-shop"), {"immutable": True})
     await synced.store.patch(SHOP, {"spec": {"tokenGeneration": 2}})
-    await until(lambda: synced.claims().generation == 2)
+    await until(lambda: synced.secret() is not None and synced.claims().generation == 2)
     secret = synced.secret()
     assert secret is not None
     assert not secret.immutable
