@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.demo.client import PulledImage, PullFailed, RegistryClient
+from cli.demo.pod import creation_review, pod_of
 from cli.demo.stage import Stage, StepFailed
 from cli.demo.world import World
 from cli.explain import decide, gates
@@ -76,7 +77,7 @@ class Tour:
     async def admission(self) -> None:
         stage = self._stage
         stage.step("A pod is created in shop-prod: the admission webhook rewrites it")
-        before = _pod(self._storefront, self._worker)
+        before = pod_of(self._storefront, self._worker)
         after, warnings = await self._admit(before)
         stage.diff(before, after)
         images = [container["image"] for container in (*after["spec"]["initContainers"], *after["spec"]["containers"])]
@@ -183,21 +184,10 @@ class Tour:
 
     async def _admit(self, pod: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The pod as the API server would store it after asking the webhook over TLS."""
-        review = {
-            "apiVersion": "admission.k8s.io/v1",
-            "kind": "AdmissionReview",
-            "request": {
-                "uid": "demo",
-                "kind": {"group": "", "version": "v1", "kind": "Pod"},
-                "operation": "CREATE",
-                "namespace": "shop-prod",
-                "object": pod,
-            },
-        }
         process = self._world.process
         trust = ssl.create_default_context(cafile=str(process.authority.certificate))
         async with httpx.AsyncClient(verify=trust, trust_env=False) as client:
-            answer = await client.post(f"https://{process.address('webhook')}/mutate", json=review)
+            answer = await client.post(f"https://{process.address('webhook')}/mutate", json=creation_review(pod))
         response = answer.json()["response"]
         patch = base64.b64decode(response["patch"]) if "patch" in response else b"[]"
         return jsonpatch.apply_patch(copy.deepcopy(pod), patch.decode()), response.get("warnings", [])
@@ -289,17 +279,3 @@ class Tour:
         return sorted(
             f"{item.metadata.uid}/{item.metadata.resource_version}" for item in held if item.metadata.namespace.endswith("-prod")
         )
-
-
-def _pod(storefront: str, worker: str) -> dict[str, Any]:
-    """A pod as its author wrote it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "storefront", "namespace": "shop-prod"},
-        "spec": {
-            "initContainers": [{"name": "prepare", "image": worker}],
-            "containers": [{"name": "web", "image": storefront}],
-            "imagePullSecrets": [{"name": "their-own"}],
-        },
-    }

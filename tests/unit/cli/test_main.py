@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +98,3 @@ def test_a_bug_shows_its_place_and_no_traceback(akua: Akua, monkeypatch: pytest.
     assert ran.code == 1
     assert ran.err.startswith("akua: internal error: RuntimeError at test_main.py:")
     assert "canary" not in ran.err
-
-
-def test_version_and_completion() -> None:
-    program = Path(sys.executable).with_name("akua")
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=60)
-    assert version.stdout.startswith("akua 0.")
-    # What the shell asks when a person types `akua install re<TAB>`.
-    environment = os.environ | {"_AKUA_COMPLETE": "complete_bash", "COMP_WORDS": "akua install re", "COMP_CWORD": "2"}
-    completion = subprocess.run([program], env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert {"revoke", "restore"} <= set(completion.stdout.split())
-
-
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    program = Path(sys.executable).with_name("akua")
-    shell = f"yes redis | head -n 50000 | {program} image | head -n 1"
-    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, timeout=60)
-    assert ran.stdout.startswith('{"input": "redis"')
-    assert ran.stderr == ""
