@@ -43,13 +43,16 @@ class PostgreSql:
             self.folder,
             "-F",
         ]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*_as_nobody(), self.binaries / "postgres", *options], stdout=log, stderr=log, cwd=self.folder
-            )
         deadline = time.monotonic() + 20
-        ready: list[str | Path] = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
-        while subprocess.run(ready, check=False).returncode:
+        ready = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
+        while True:
+            # After a kill the last children may still hold the shared memory: it ends at once then, and is tried again.
+            if self.process is None or self.process.poll() is not None:
+                with (self.folder / "log").open("ab") as log:
+                    command = [*_as_nobody(), self.binaries / "postgres", *options]
+                    self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
             if time.monotonic() > deadline:
                 raise AssertionError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.05)
