@@ -78,7 +78,9 @@ class Reflector:
             self._heartbeat_seen.clear()
             left = deadline - asyncio.get_running_loop().time()
             try:
-                await asyncio.wait_for(self._heartbeat_seen.wait(), max(left, 0))
+                # Not wait_for: in Python 3.11 that swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(max(left, 0)):
+                    await self._heartbeat_seen.wait()
             except TimeoutError:
                 return False
         return True
@@ -123,7 +125,8 @@ class Reflector:
         try:
             await self._watching
         except asyncio.CancelledError:
-            if not self._suspected:
+            task = asyncio.current_task()
+            if not self._suspected or (task is not None and task.cancelling()):
                 self._watching.cancel()
                 raise
             self._note("cut", self._suspected)
