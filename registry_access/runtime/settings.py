@@ -100,7 +100,7 @@ class Settings:
     audit_writer: str = _setting("local", text, "This process's chain in the audit trail; one per replica.")
     host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
     external_url: str = _setting(
-        "", url, "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host."
+        "", url, "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host (a loopback host: http://)."
     )
     proxy_address: Address = _setting(_PROXY, address, "Where the proxy listens.")
     webhook_address: Address = _setting(_WEBHOOK, address, "Where the admission webhook listens, with TLS.")
@@ -127,8 +127,9 @@ class Settings:
 
     @property
     def realm_url(self) -> str:
-        """Where clients reach the proxy."""
-        return self.external_url or f"https://{self.host}"
+        """Where clients reach the proxy. Without TLS of our own a loopback name can only mean plain HTTP, as docker takes it."""
+        local = self.host.startswith(("127.", "localhost:")) and not self.proxy_tls_certificate
+        return self.external_url or f"{'http' if local else 'https'}://{self.host}"
 
 
 def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:

@@ -15,6 +15,13 @@ def test_without_anything_the_embedded_default() -> None:
     assert Settings().realm_url == "https://oci.akua.dev"
 
 
+def test_a_loopback_host_without_tls_is_plain_http() -> None:
+    assert Settings(host="127.0.0.1:15000").realm_url == "http://127.0.0.1:15000"
+    assert Settings(host="localhost:15000").realm_url == "http://localhost:15000"
+    assert Settings(host="127.0.0.1:15000", proxy_tls_certificate="c", proxy_tls_key="k").realm_url == "https://127.0.0.1:15000"
+    assert Settings(host="127.0.0.1:15000", external_url="https://x").realm_url == "https://x"
+
+
 def test_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "akua.toml"
     file.write_text(
