@@ -100,7 +100,9 @@ class Settings:
     audit_writer: str = _setting("local", text, "This process's chain in the audit trail; one per replica.")
     host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
     external_url: str = _setting(
-        "", url, "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host (a loopback host: http://)."
+        "",
+        url,
+        "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host (a loopback host: http://).",
     )
     proxy_address: Address = _setting(_PROXY, address, "Where the proxy listens.")
     webhook_address: Address = _setting(_WEBHOOK, address, "Where the admission webhook listens, with TLS.")
