@@ -44,7 +44,7 @@ class PostgreSql:
             "-F",
         ]
         deadline = time.monotonic() + 20
-        ready = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
+        ready: list[str | Path] = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
         while True:
             # After a kill the last children may still hold the shared memory: it ends at once then, and is tried again.
             if self.process is None or self.process.poll() is not None:
