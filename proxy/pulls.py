@@ -21,7 +21,7 @@ from proxy.upstream.upstreams import UpstreamAccess
 from proxy.upstream_answer import UpstreamAnswer, refusal_headers
 from proxy.upstream_gate import judge_error, judge_status
 from registry_access.model.audit_event import Result
-from registry_access.model.decision import Gate, GateResult, Reason, passed
+from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
 from registry_access.model.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from registry_access.model.errors import AuditUnavailable, UpstreamError
 
@@ -148,9 +148,9 @@ class _Pull:
     def _refusal_now(self) -> GateResult | None:
         """Gates 3 to 6 asked again, for this stream in flight; and is what it logged in with still good?"""
         parts, path = self._parts, self._path
-        again = authorize(
-            self._exchange.decision, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment()
-        )
+        # Of these gates alone: an upstream's refusal that is being answered is none of theirs.
+        asked = Decision(self._exchange.decision.id, ())
+        again = authorize(asked, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment())
         return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
 
     async def _tell(self, headers: Mapping[str, str]) -> None:
