@@ -9,18 +9,16 @@ from rich.text import Text
 
 from cli.credential import NameArgument
 from cli.credential_presets import FIELDS_OF_TYPE
+from cli.credential_verification import try_credential, try_values
 from cli.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.presentation import age, done, show_json, show_rows
+from cli.presentation import age, done, remark, show_json, show_rows
 from cli.secret_input import read_values
 from cli.session import Session, with_session
-from cli.wiring import upstream_settings
-from proxy.upstream.upstreams import UpstreamAccess, Upstreams
-from proxy.upstream.verification import Verification, verify_credential
+from proxy.upstream.verification import Verification
 from registry_access.model.errors import InvalidInput
 from registry_access.model.proxied_reference import Unchanged, from_proxied, to_proxied
 from registry_access.model.resources import RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.workspace_secrets import SecretVersion, WorkspaceSecrets
 
 VersionArgument = Annotated[int, typer.Argument(help="The version's number.")]
@@ -31,6 +29,9 @@ def rotate(
     name: NameArgument,
     username: Annotated[str, typer.Option("--username", "-u", help="User name, when it changes too.")] = "",
     stage: Annotated[bool, typer.Option("--stage", help="Add the version without using it; `pin` makes it current.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Use it only if it opens what was pulled lately; else it stays staged.")
+    ] = False,
     comment: Annotated[str, typer.Option("--comment", help="Why, for whoever looks at the versions.")] = "",
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
@@ -53,9 +54,20 @@ def rotate(
         plain = {field.name: kept.get(field.name, "") for field in fields if not field.secret}
         values = read_values([field for field in fields if field.secret or field.required or plain[field.name]], plain, name)
         secrets = WorkspaceSecrets(session.store)
-        return await secrets.add(
-            session.workspace, found.secret_name, values, current=not stage, comment=comment, type=found.type
+        made = await secrets.add(
+            session.workspace, found.secret_name, values, current=not (stage or verify), comment=comment, type=found.type
         )
+        if not verify:
+            return made
+        for image, outcome in await try_values(session, found, values):
+            remark(f"{'✓' if outcome.ok else '✗'} {image}: {outcome.detail}")
+            if not outcome.ok:
+                raise InvalidInput(
+                    f"version {made.number} does not open {image} ({outcome.outcome}), so it is staged and not used",
+                    field=f"credential {name}",
+                    remedy=f"`akua credential pin {name} {made.number}` uses it all the same",
+                )
+        return made if stage else await secrets.pin(session.workspace, found.secret_name, made.number)
 
     made = with_session(context, workspace, work)
     state = "is staged" if stage else "is current"
@@ -132,7 +144,7 @@ def try_(
 ) -> None:
     """Log in for real, and say exactly what is wrong when it does not work. With an image, ask for its manifest too.
 
-    Exit code 1 when it does not work.
+    The outcome is kept in the credential's status (condition Verified). Exit code 1 when it does not work.
 
     Example: akua credential test ghcr ghcr.io/acme/storefront:1.4
     """
@@ -142,13 +154,7 @@ def try_(
         secret = _resolved(session, found)
         if isinstance(secret, SecretProblem):
             raise InvalidInput(secret.detail, field=f"credential {name}")
-        upstreams = Upstreams(upstream_settings(session.settings), Telemetry())
-        await upstreams.start()
-        try:
-            access = UpstreamAccess(session.workspace, found, secret)
-            return await verify_credential(upstreams, access, found.registry, _asked(image, found, session.settings.host))
-        finally:
-            await upstreams.close()
+        return await try_credential(session, found, secret, _asked(image, found, session.settings.host))
 
     found = with_session(context, workspace, work)
     if output is Output.JSON:
