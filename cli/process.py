@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFi
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
+from registry_access.state.key_care import KeyCare
+from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS
 from webhook.admission.app import create_webhook_app
 from webhook.admission.audit import AdmissionAudit
 
@@ -90,6 +93,8 @@ class Process:
             if self.proxy:
                 self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
                 stack.push_async_callback(self.proxy_parts.stop)
+                care = KeyCare(store, ACCESS_TOKEN_KEYS, self.settings.access_token_lifetime, time.time)
+                stack.push_async_callback(_cancel, asyncio.create_task(care.run(), name="key care"))
                 apps[PROXY].app = self.proxy_parts.app
             if self.webhook:
                 self.sync = await build_install_sync(self.settings, store, self.telemetry)
