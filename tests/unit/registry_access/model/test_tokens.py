@@ -167,6 +167,29 @@ def test_any_text_is_refused_and_nothing_else_is_raised(text: str) -> None:
         verify(text)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["iss", "aud", "sub", "iat", "exp", "jti", "uid", "gen"]), JSON, min_size=1))
+def test_any_signed_claims_verify_or_are_refused_and_nothing_else_is_raised(changes: dict[str, object]) -> None:
+    try:
+        claims = verify(signed(encode(payload(**changes))))
+    except InvalidToken:
+        return
+    assert (claims.audience, type(claims.generation), type(claims.expires_at)) == ("oci.akua.dev", int, int)
+
+
+@given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64"]), JSON, min_size=1))
+def test_any_signed_header_verifies_or_is_refused(changes: dict[str, object]) -> None:
+    header: dict[str, Any] = {"alg": "EdDSA", "typ": INSTALL_TOKEN.type, "kid": KEY.key_id, **changes}
+    with pytest.raises(InvalidToken):
+        verify(signed(encode(payload()), header))
+
+
 SCOPE = parse_scope("repository:ghcr.io/acme/app:pull")
 ACCESS = AccessTokenClaims(dataclasses.replace(CLAIMS, expires_at=NOW + 300), "tok_parent_01", (SCOPE,))
 
