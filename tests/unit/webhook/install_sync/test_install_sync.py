@@ -313,6 +313,7 @@ async def test_a_store_that_fails_is_tried_again(synced: Synced, monkeypatch: py
         return await apply(made, manager=manager)
 
     monkeypatch.setattr(synced.store, "apply", failing)
+    monkeypatch.setattr("webhook.install_sync.controller._BACKOFF_FIRST", 0.05)
     await synced.store.create(shop())
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     assert failures == 0

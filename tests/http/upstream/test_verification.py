@@ -17,8 +17,8 @@ from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import VerificationOutcome, permission, verify_credential
 from registry_access.model.workspace_secret import ResolvedSecret
 from registry_access.runtime.telemetry import Telemetry
+from tests.http.upstream.test_logins import credential
 from tests.support.serving import served
-from tests.unit.proxy.upstream.test_logins import credential
 
 
 @asynccontextmanager

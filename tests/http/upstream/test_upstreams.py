@@ -18,8 +18,8 @@ from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from registry_access.runtime.telemetry import Telemetry
+from tests.http.upstream.test_logins import credential
 from tests.support.tls import client_context, served_tls
-from tests.unit.proxy.upstream.test_logins import credential
 
 ACCESS = Access(private_addresses=True)
 CONTENT = bytes(range(256)) * 2000
