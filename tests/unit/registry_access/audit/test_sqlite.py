@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from registry_access.audit.interface import AuditQuery
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import AuditUnavailable, InvalidInput
-from tests.support.audit_conformance import AuditConformance, event, outcome, settled
+from tests.support.audit_conformance import AuditConformance, event
 
 
 @pytest.fixture
@@ -79,56 +78,6 @@ async def test_a_head_kept_elsewhere_shows_what_was_cut_off(trail: SqlAuditTrail
     tamper(database, "DELETE FROM audit_records WHERE sequence = 3")
     assert (await trail.verify()).ok
     assert await trail.heads() != kept
-
-
-async def test_a_locked_database_refuses_within_a_second_and_recovers(trail: SqlAuditTrail, database: Path) -> None:
-    locker = sqlite3.connect(database, isolation_level=None)
-    locker.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(AuditUnavailable, match=r"locked|in time"):
-        await asyncio.wait_for(trail.begin(event()), 1.5)
-    locker.execute("ROLLBACK")
-    locker.close()
-    await until_it_works(trail)
-    assert (await trail.verify()).ok
-
-
-async def until_it_works(trail: SqlAuditTrail) -> None:
-    for _ in range(40):
-        try:
-            await trail.begin(event(reference="recovered"))
-        except AuditUnavailable:
-            await asyncio.sleep(0.1)
-        else:
-            return
-    pytest.fail("it did not recover")
-
-
-async def test_outcomes_survive_a_database_that_is_away_for_a_while(trail: SqlAuditTrail, database: Path) -> None:
-    pulled = event()
-    await trail.begin(pulled)
-    locker = sqlite3.connect(database, isolation_level=None)
-    locker.execute("BEGIN EXCLUSIVE")
-    trail.finish(outcome(pulled))
-    await asyncio.sleep(0.8)
-    assert trail.lag() >= 0
-    locker.execute("ROLLBACK")
-    locker.close()
-    await until_it_works(trail)
-    await settled(trail)
-    rows = (await trail.query(AuditQuery())).rows
-    assert next(row for row in rows if row.event.id == pulled.id).outcome is not None
-
-
-async def test_a_refused_intent_is_not_recorded_later(trail: SqlAuditTrail, database: Path) -> None:
-    locker = sqlite3.connect(database, isolation_level=None)
-    locker.execute("BEGIN EXCLUSIVE")
-    refused = event(reference="refused")
-    with pytest.raises(AuditUnavailable):
-        await trail.begin(refused)
-    locker.execute("ROLLBACK")
-    locker.close()
-    await until_it_works(trail)
-    assert [row.event.reference for row in (await trail.query(AuditQuery())).rows] == ["recovered"]
 
 
 async def test_a_corrupt_file_is_said_plainly(database: Path) -> None:
