@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.bench import pulls
+from tests.bench import admission, audit, pulls
 
 if __name__ == "__main__":
     pulls.main()
+    print()
+    admission.main()
+    print()
+    audit.main()

@@ -89,7 +89,8 @@ def _images_to_look_at(
 
 def _rewrite_image(image: PodImage, grants: Sequence[PullGrant], rewriting: Rewriting, secrets: Sequence[str] | None) -> None:
     """Decides about one image. `secrets` are the pod's when they cannot be added to any more, else None."""
-    host = next((grant.host for grant in grants if from_proxied(image.image, grant.host)), grants[0].host)
+    named = image.image.partition("/")[0].lower()
+    host = next((grant.host for grant in grants if grant.host == named), grants[0].host)
     proxied = to_proxied(image.image, host)
     if isinstance(proxied, Unchanged):
         _leave(image, proxied, host, grants, rewriting)

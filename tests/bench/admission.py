@@ -1,0 +1,95 @@
+"""Admission reviews a second: the whole webhook beside a bare application that only decodes and encodes, in one run.
+
+Both by HTTP/1.1 on kept connections without TLS; the server on one core, the load on the other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from registry_access.model.resources import PullGrant
+from registry_access.runtime.guarded_protocol import guarded
+from registry_access.runtime.telemetry import Telemetry
+from tests.bench.load import Load
+from tests.support.pods import grant, pod, review
+from webhook.admission.app import create_webhook_app
+
+SECONDS = 3.0
+SIZES = {"6 KB": 6_000, "63 KB": 63_000}
+CLIENTS = (1, 16)
+
+
+class _Grants:
+    """A namespace with the grants of twenty installs, one of which covers the pod."""
+
+    def __init__(self) -> None:
+        self._grants = tuple(
+            grant(f"install-{number}", ("ghcr.io/acme/*" if number == 0 else f"ghcr.io/acme-{number}/*",)) for number in range(20)
+        )
+
+    def grants(self, namespace: str) -> Sequence[PullGrant]:
+        return self._grants
+
+
+def _whole() -> ASGIApp:
+    return create_webhook_app(_Grants(), Telemetry())
+
+
+def _bare() -> ASGIApp:
+    async def mutate(request: Request) -> Response:
+        asked = orjson.loads(await request.body())
+        answer = {"response": {"uid": asked["request"]["uid"], "allowed": True}}
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    return Starlette(routes=[Route("/mutate", mutate, methods=["POST"])])
+
+
+def main() -> None:
+    """Prints reviews a second, p99 and ratios."""
+    print(f"{'admission':<22}{'reviews/s':>10}{'x bare':>8}{'p99 ms':>8}")
+    for size, length in SIZES.items():
+        request = _request(length)
+        for clients in CLIENTS:
+            rates = {name: _measure(make, request, clients) for name, make in (("bare", _bare), ("whole", _whole))}
+            for name, (rate, late) in rates.items():
+                print(f"{f'{name}, {size}, {clients} cl.':<22}{rate:>10.0f}{rate / rates['bare'][0]:>8.2f}{late:>8.1f}")
+
+
+def _measure(make: Callable[[], ASGIApp], request: bytes, clients: int) -> tuple[float, float]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = multiprocessing.get_context("fork").Process(target=_serve, args=(make, listener), daemon=True)
+    server.start()
+    time.sleep(1)
+    try:
+        return Load(f"127.0.0.1:{listener.getsockname()[1]}", request, clients, SECONDS).run()
+    finally:
+        server.terminate()
+        server.join()
+        listener.close()
+
+
+def _serve(make: Callable[[], ASGIApp], listener: socket.socket) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    config = uvicorn.Config(make(), http=guarded(10), lifespan="off", log_config=None, access_log=False)
+    uvicorn.Server(config).run([listener])
+
+
+def _request(length: int) -> bytes:
+    document: dict[str, Any] = pod("ghcr.io/acme/app:1", "ghcr.io/acme/sidecar:2", "docker.io/library/redis:7")
+    body = review(document)
+    document["metadata"]["annotations"] = {"filler": "x" * max(0, length - len(body))}
+    body = review(document)
+    return b"POST /mutate HTTP/1.1\r\nHost: webhook\r\nContent-Length: %d\r\n\r\n" % len(body) + body
