@@ -1,4 +1,7 @@
-"""`akua credential rotate|versions|pin|destroy`: the versioned secret behind a credential. `akua credential test` tries it."""
+"""`akua credential rotate|versions|pin|disable-version|enable-version|destroy`: the versioned secret behind a credential.
+
+`akua credential test` tries it.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +116,38 @@ def pin(
 
     made = with_session(context, workspace, work)
     done(output, _document(made), f"version {version} of secret {made.secret} is current")
+
+
+def disable_version(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Stop a version of the secret from being used. Disabling the current one refuses every pull that needs it, at once."""
+
+    async def work(session: Session) -> SecretVersion:
+        return await WorkspaceSecrets(session.store).disable(session.workspace, _secret_name(session, name), version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is disabled")
+
+
+def enable_version(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let a disabled version of the secret be used again."""
+
+    async def work(session: Session) -> SecretVersion:
+        return await WorkspaceSecrets(session.store).enable(session.workspace, _secret_name(session, name), version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is enabled")
 
 
 def destroy(

@@ -14,7 +14,7 @@ import typer
 
 from cli.audit import audit_app
 from cli.credential import credential_app
-from cli.credential_secret import destroy, pin, rotate, try_, versions
+from cli.credential_secret import destroy, disable_version, enable_version, pin, rotate, try_, versions
 from cli.demo.command import demo
 from cli.doctor import doctor
 from cli.explain import explain
@@ -83,6 +83,8 @@ app.add_typer(audit_app, name="audit")
 credential_app.command()(rotate)
 credential_app.command()(versions)
 credential_app.command()(pin)
+credential_app.command("disable-version")(disable_version)
+credential_app.command("enable-version")(enable_version)
 credential_app.command()(destroy)
 credential_app.command("test")(try_)
 install_app.command()(token)

@@ -46,3 +46,13 @@ def test_a_new_secret_is_used_only_when_it_opens_what_was_pulled(akua: AkuaProce
     versions = json.loads(akua.run("credential", "versions", "upstream", "-w", "acme", "-o", "json").stdout)
     assert [version["current"] for version in versions] == [True, False, False]
     assert pull(akua, upstream) == 200
+
+
+def test_a_disabled_version_stops_pulls_until_it_is_enabled(akua: AkuaProcess, upstream: DockerRegistry) -> None:
+    versions = json.loads(akua.run("credential", "versions", "upstream", "-w", "acme", "-o", "json").stdout)
+    current = str(next(version["version"] for version in versions if version["current"]))
+    akua.run("credential", "disable-version", "upstream", current, "-w", "acme")
+    assert pull(akua, upstream) == 403
+    assert akua.audit("--install", "shop", "--result", "refused")[0]["reason"] == "secret-invalid"
+    akua.run("credential", "enable-version", "upstream", current, "-w", "acme")
+    assert pull(akua, upstream) == 200

@@ -33,8 +33,8 @@ class DockerRegistry:
 
 
 @contextmanager
-def docker_registry(folder: Path) -> Iterator[DockerRegistry]:
-    """Starts one in `folder` and stops it by pid."""
+def docker_registry(folder: Path, token_auth: str = "") -> Iterator[DockerRegistry]:
+    """Starts one in `folder` and stops it by pid. `token_auth` is its auth.token configuration, in place of htpasswd."""
     program, port = requires_program("docker-registry"), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     ca_file, certificate = folder / "ca.pem", certificate_authority().issue_cert(NAME)
@@ -50,7 +50,7 @@ http:
   addr: 127.0.0.1:{port}
   secret: test
   tls: {{certificate: {folder / "server.pem"}, key: {folder / "server.pem"}}}
-auth: {{htpasswd: {{realm: test, path: {folder / "htpasswd"}}}}}
+auth: {f"{{token: {token_auth}}}" if token_auth else f"{{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}"}
 """
     )
     with (folder / "log").open("wb") as log:

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 import pytest
@@ -311,3 +312,23 @@ def test_logins_that_cannot_be_chosen(made: RegistryCredential, words: str) -> N
 def test_secrets_hide_in_every_repr() -> None:
     shown = repr(UserPassword("u", "canary")) + repr(ResolvedSecret("1", {"password": "canary"}, "f")) + json.dumps({})
     assert "canary" not in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "signature"),
+    [
+        ("GET", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+        ("POST", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
+    ],
+)
+def test_the_signer_agrees_with_the_published_test_suite(monkeypatch: pytest.MonkeyPatch, method: str, signature: str) -> None:
+    """AWS Signature Version 4 test suite, get-vanilla and post-vanilla."""
+    import botocore.auth
+    from botocore.awsrequest import AWSRequest
+
+    moment = datetime(2015, 8, 30, 12, 36, 0, tzinfo=UTC)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: moment)
+    request = AWSRequest(method=method, url="https://example.amazonaws.com/")
+    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    botocore.auth.SigV4Auth(credentials, "service", "us-east-1").add_auth(request)
+    assert request.headers["Authorization"].endswith(f"Signature={signature}")
