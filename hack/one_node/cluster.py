@@ -67,7 +67,7 @@ class Cluster:
         controllers = controllers or not control_plane_only
         programs = {name: _found(name) for name in needed_programs(control_plane_only, controllers)}
         address = network.own_address(for_node=not control_plane_only)
-        ports = Ports(*network.free_ports(5))
+        ports = Ports(*network.free_ports(6))
         authority = Authority(self.folder / "certificates")
         plane = ControlPlane(self.folder, self.daemons, ports, address, authority)
         plane.start_etcd()
@@ -90,6 +90,7 @@ class Cluster:
         node.start_kubelet(programs["kubelet"], plane, containerd.socket)
         node.start_kube_proxy(programs["kube-proxy"], plane)
         self._wait("the node", lambda: api.node_ready(NODE_NAME), "kubelet", "containerd", "kube-apiserver")
+        self._wait("Services", lambda: network.answers(ports.kube_proxy), "kube-proxy")
         self._wait("the controllers", api.default_account_ready, "kube-controller-manager")
 
     def _wait(self, what: str, ready: Callable[[], bool], *needed: str, seconds: float = 120) -> None:

@@ -23,6 +23,7 @@ class Ports:
     etcd_peer: int
     kubelet: int
     kube_proxy: int
+    kube_proxy_metrics: int
 
 
 class ControlPlane:

@@ -44,6 +44,12 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def answers(port: int) -> bool:
+    """Whether something listens on 127.0.0.1."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def own_address(*, for_node: bool) -> str:
     """This machine's address towards elsewhere. Raises ClusterError where a node has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):

@@ -81,7 +81,7 @@ class Node:
                 "clusterCIDR": POD_RANGE,
                 "conntrack": {"maxPerCore": 0, "min": 0},
                 "healthzBindAddress": f"127.0.0.1:{self._ports.kube_proxy}",
-                "metricsBindAddress": "127.0.0.1:0",
+                "metricsBindAddress": f"127.0.0.1:{self._ports.kube_proxy_metrics}",
             },
         )
         self._daemons.start("kube-proxy", [binary, f"--config={config}"])
