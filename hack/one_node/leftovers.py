@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ def remove_containers(containerd_folder: Path) -> None:
         if runc:
             command: list[str | Path] = [runc, "--root", container.parent, "delete", "--force", container.name]
             subprocess.run(command, capture_output=True, check=False, timeout=30)
+        _remove_notes(containerd_folder / "c.sock", container.name)
     deadline = time.monotonic() + 5
     while any(Path(f"/proc/{pid}").exists() for pid in shims) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -54,6 +56,13 @@ def remove_log_links(folder: Path) -> None:
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(folder):
             link.unlink(missing_ok=True)
+
+
+def _remove_notes(socket: Path, container: str) -> None:
+    """What containerd and CNI keep outside the run folder: the shim's socket, named by a hash, and the interfaces' results."""
+    shim = hashlib.sha256(str(socket.parent / socket.name / "k8s.io" / container).encode()).hexdigest()
+    for note in (Path("/run/containerd/s") / shim, *Path("/var/lib/cni/results").glob(f"*-{container}-*")):
+        note.unlink(missing_ok=True)
 
 
 def _shims(socket: Path) -> Iterator[int]:

@@ -91,15 +91,14 @@ def connect(folder: Path) -> None:
 
 
 def disconnect(folder: Path) -> None:
-    """Removes bridge, rules and CNI's notes, and sets forwarding as it was. Never fails on what is already gone."""
+    """Removes bridge and rules, and sets forwarding as it was. Never fails on what is already gone."""
     while _iptables("-D", *_MASQUERADE):
         pass
     _remove_port_mappings()
+    _remove_firewall()
     for link in _links_of_bridge():
         subprocess.run([program("ip"), "link", "delete", link], capture_output=True, check=False)
     subprocess.run([program("ip"), "link", "delete", BRIDGE], capture_output=True, check=False)
-    for note in Path("/var/lib/cni/results").glob(f"{NAME}-*"):
-        note.unlink(missing_ok=True)
     before = folder / "ip_forward"
     if before.exists():
         _FORWARDING.write_text(before.read_text())
@@ -109,9 +108,17 @@ def _links_of_bridge() -> list[str]:
     return [port.name for port in Path(f"/sys/class/net/{BRIDGE}/brif").glob("*")]
 
 
-def _iptables(action: str, *rule: str) -> bool:
-    done = subprocess.run([program("iptables"), "-w", "-t", "nat", action, *rule], capture_output=True, check=False)
+def _iptables(action: str, *rule: str, table: str = "nat") -> bool:
+    done = subprocess.run([program("iptables"), "-w", "-t", table, action, *rule], capture_output=True, check=False)
     return done.returncode == 0
+
+
+def _remove_firewall() -> None:
+    """The one chain that ``kube-proxy --cleanup`` leaves behind."""
+    for chain in ("INPUT", "OUTPUT"):
+        _iptables("-D", chain, "-j", "KUBE-FIREWALL", table="filter")
+    _iptables("-F", "KUBE-FIREWALL", table="filter")
+    _iptables("-X", "KUBE-FIREWALL", table="filter")
 
 
 def _remove_port_mappings() -> None:
