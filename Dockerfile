@@ -4,8 +4,11 @@
 ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build
+# Where packages come from and whose certificates are believed there; nothing of it stays in the image.
+ARG PIP_CERT
+ARG PIP_INDEX_URL
 WORKDIR /src
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+ENV PIP_NO_COMPILE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python3 -m venv /opt/akua
 # Dependencies first: their layer stays as long as the lock file does.
 COPY requirements.lock .
@@ -19,6 +22,8 @@ RUN /opt/akua/bin/python -m pip install "setuptools>=80" \
  && /opt/akua/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/akua/bin/python -m pip uninstall --yes setuptools pip \
  && /opt/akua/bin/akua --version
+# Compiled here, because the root file system is read-only later; by hash, so that the same sources give the same bytes.
+RUN /opt/akua/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/akua/lib
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Akua registry access" org.opencontainers.image.licenses="Apache-2.0"

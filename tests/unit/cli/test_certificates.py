@@ -12,6 +12,7 @@ from cryptography import x509
 from cli import certificates
 from cli.certificates import LocalAuthority
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair
 from registry_access.runtime.serving import TlsFiles
 
 
@@ -52,11 +53,12 @@ def test_it_is_kept_while_it_is_good(tmp_path: Path) -> None:
     assert LocalAuthority(tmp_path).issue("webhook", ("localhost", "other")).certificate.read_bytes() != before
 
 
-def test_it_is_renewed_before_it_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "_SERVING_DAYS", 20)
-    old = LocalAuthority(tmp_path).issue("webhook", ("localhost",)).certificate.read_bytes()
-    ca = LocalAuthority(tmp_path).certificate.read_bytes()
-    monkeypatch.setattr(certificates, "_SERVING_DAYS", 90)
+def test_it_is_renewed_before_it_expires(tmp_path: Path) -> None:
+    local = LocalAuthority(tmp_path)
+    local.issue("webhook", ("localhost",))
+    ca = local.certificate.read_bytes()
+    authority = CertificateAuthority(KeyPair(ca, (tmp_path / "ca.key").read_bytes()))
+    old = local.write("webhook", authority.issue(("localhost",), days=20)).certificate.read_bytes()
     files = LocalAuthority(tmp_path).issue("webhook", ("localhost",))
     fresh = x509.load_pem_x509_certificate(files.certificate.read_bytes())
     assert fresh.not_valid_after_utc > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=80)
