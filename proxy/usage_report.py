@@ -1,21 +1,37 @@
 """What installs and credentials are used for, in their status: last pull, refused pulls, last use.
 
 Written at most every `seconds` and only where something happened, so that a pull storm is one write an install. It tells people
-whether it is working; the audit trail is what proves.
+whether it is working; the audit trail is what proves. Several proxies add to the same figures: each write is of what was read,
+guarded by its version, and done again when another one was faster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
-from registry_access.model.errors import AkuaError
-from registry_access.model.resources import Install, Key, Kind, RegistryCredential
+from registry_access.model.errors import AkuaError, Conflict, NotFound
+from registry_access.model.resources import Install, Key, Kind, RegistryCredential, Resource
+from registry_access.model.resources.field_reader import rfc3339
 from registry_access.state.interface import StateStore
 
 logger = logging.getLogger(__name__)
+_ATTEMPTS = 5
+
+
+@dataclass(slots=True)
+class _Use:
+    """Since the last write. `last` is epoch milliseconds, 0 for never."""
+
+    last: int = 0
+    denied: int = 0
+
+    def add(self, other: _Use) -> None:
+        self.last = max(self.last, other.last)
+        self.denied += other.denied
 
 
 class UsageReport:
@@ -24,9 +40,7 @@ class UsageReport:
     def __init__(self, store: StateStore, seconds: float = 15.0) -> None:
         self._store = store
         self._seconds = seconds
-        self._pulled: dict[Key, int] = {}  # epoch milliseconds
-        self._denied: dict[Key, int] = {}
-        self._used: dict[Key, int] = {}
+        self._uses: dict[Key, _Use] = {}
         self._task: asyncio.Task[None] | None = None
 
     def observe(self, event: AuditEvent, outcome: AuditOutcome) -> None:
@@ -34,12 +48,11 @@ class UsageReport:
             return
         install = Key(Kind.INSTALL, event.workspace, event.install)
         if outcome.result is Result.ALLOWED:
-            self._pulled[install] = max(outcome.time, self._pulled.get(install, 0))
+            self._add(install, _Use(last=outcome.time))
         elif outcome.result in (Result.REFUSED, Result.CUT):
-            self._denied[install] = self._denied.get(install, 0) + 1
+            self._add(install, _Use(denied=1))
         if outcome.credential and outcome.result is Result.ALLOWED:
-            credential = Key(Kind.REGISTRY_CREDENTIAL, event.workspace, outcome.credential)
-            self._used[credential] = max(outcome.time, self._used.get(credential, 0))
+            self._add(Key(Kind.REGISTRY_CREDENTIAL, event.workspace, outcome.credential), _Use(last=outcome.time))
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="usage report")
@@ -53,23 +66,18 @@ class UsageReport:
 
     async def write(self) -> None:
         """Writes what came together since the last time; what cannot be written now is left to the next."""
-        pulled, self._pulled = self._pulled, {}
-        denied, self._denied = self._denied, {}
-        used, self._used = self._used, {}
-        for key in pulled.keys() | denied.keys():
-            install = self._store.index.get(key)
-            if not isinstance(install, Install):
+        uses, self._uses = self._uses, {}
+        for key, use in uses.items():
+            found = self._store.index.get(key)
+            if found is None:
                 continue
-            patch: dict[str, object] = {}
-            if key in pulled:
-                patch["lastPullTime"] = _time(pulled[key])
-            if key in denied:
-                patch["deniedPulls"] = install.status.denied_pulls + denied[key]
-            if not await self._patch(key, patch):
-                self._denied[key] = self._denied.get(key, 0) + denied.get(key, 0)
-        for key, moment in used.items():
-            if isinstance(self._store.index.get(key), RegistryCredential):
-                await self._patch(key, {"lastUsedTime": _time(moment)})
+            try:
+                await self._report(found, use)
+            except NotFound:
+                continue
+            except AkuaError as error:
+                logger.warning("the status of %s could not be written, it is tried again: %s", key, error)
+                self._add(key, use)
 
     async def _run(self) -> None:
         while True:
@@ -79,14 +87,42 @@ class UsageReport:
             except Exception:
                 logger.exception("usage could not be reported")
 
-    async def _patch(self, key: Key, patch: dict[str, object]) -> bool:
-        try:
-            await self._store.patch_status(key, patch)
-        except AkuaError as error:
-            logger.warning("the status of %s could not be written: %s", key, error)
-            return False
-        return True
+    async def _report(self, found: Resource, use: _Use) -> None:
+        """Raises Conflict when others are faster again and again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            patch = _patch(found, use)
+            if not patch:
+                return
+            try:
+                await self._store.patch_status(found.key, patch, resource_version=found.metadata.resource_version)
+            except Conflict:
+                if attempt == _ATTEMPTS:
+                    raise
+                again = await self._store.read(found.key)
+                if again.metadata.uid != found.metadata.uid:
+                    return  # another object of that name
+                found = again
+            else:
+                return
+
+    def _add(self, key: Key, use: _Use) -> None:
+        self._uses.setdefault(key, _Use()).add(use)
 
 
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _patch(found: Resource, use: _Use) -> dict[str, object]:
+    """What `use` changes in the status of `found`; a later time that another proxy wrote stays."""
+    patch: dict[str, object] = {}
+    if isinstance(found, Install):
+        if later := _later(use.last, found.status.last_pull_time):
+            patch["lastPullTime"] = later
+        if use.denied:
+            patch["deniedPulls"] = found.status.denied_pulls + use.denied
+    elif isinstance(found, RegistryCredential) and (later := _later(use.last, found.status.last_used_time)):
+        patch["lastUsedTime"] = later
+    return patch
+
+
+def _later(milliseconds: int, known: datetime | None) -> str:
+    """The time as a status has it, "" unless it is later than what is known."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return rfc3339(moment) if milliseconds and (known is None or moment > known) else ""

@@ -55,8 +55,8 @@ class StateStore(Protocol):
         """A JSON merge patch (RFC 7386) of all but status. With `resource_version`, Conflict when the object has moved on."""
         ...
 
-    async def patch_status(self, key: Key, merge_patch: Manifest) -> Resource:
-        """A merge patch of the status: ``{"deniedPulls": 3}`` (not below a `status` member)."""
+    async def patch_status(self, key: Key, merge_patch: Manifest, *, resource_version: str | None = None) -> Resource:
+        """A merge patch of the status: ``{"deniedPulls": 3}`` (not below a `status` member); `resource_version` as in `patch`."""
         ...
 
     async def delete(self, key: Key, *, uid: str | None = None) -> None:

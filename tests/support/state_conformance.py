@@ -129,6 +129,12 @@ class StateConformance:
         with pytest.raises(Conflict):
             await store.patch(SHOP, {"spec": {"tokenGeneration": 3}}, resource_version=first.metadata.resource_version)
         assert (await store.read(SHOP)).metadata.generation == 2
+        with pytest.raises(Conflict):
+            await store.patch_status(SHOP, {"deniedPulls": 1}, resource_version=first.metadata.resource_version)
+        now = await store.read(SHOP)
+        reported = await store.patch_status(SHOP, {"deniedPulls": 1}, resource_version=now.metadata.resource_version)
+        assert isinstance(reported, Install)
+        assert reported.status.denied_pulls == 1
 
     async def test_applying_twice_changes_nothing(self, store: StateStore) -> None:
         manifest = install_manifest()

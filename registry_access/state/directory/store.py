@@ -123,15 +123,14 @@ class DirectoryStore:
         changes = own_manifest(plain(merge_patch))
         async with self._lock.held():
             located = await self._editable(key)
-            if resource_version and self._existing(key).metadata.resource_version != resource_version:
-                raise Conflict(f"{key} was changed by someone else; read it again")
+            self._refuse_stale(key, resource_version)
             await self._edit(key, located, lambda document: merge_into(document, quoted(changes)))
         return self._existing(key)
 
-    async def patch_status(self, key: Key, merge_patch: Manifest) -> Resource:
+    async def patch_status(self, key: Key, merge_patch: Manifest, *, resource_version: str | None = None) -> Resource:
         async with self._lock.held():
             await self._look_at(key)
-            self._existing(key)
+            self._refuse_stale(key, resource_version)
             known = self._mirror.shown[key]
             status: dict[str, Any] = plain(known.status)
             merge_into(status, plain(merge_patch))
@@ -190,6 +189,11 @@ class DirectoryStore:
         for problem in self._mirror.catalog.problems_in(located.path):
             raise problem
         return located
+
+    def _refuse_stale(self, key: Key, resource_version: str | None) -> None:
+        """Raises NotFound, and Conflict when the object is not of that version any more."""
+        if self._existing(key).metadata.resource_version != resource_version and resource_version:
+            raise Conflict(f"{key} was changed by someone else; read it again")
 
     def _existing(self, key: Key) -> Resource:
         resource = self._index.get(key)

@@ -126,8 +126,10 @@ class KubernetesStore:
         body = await self.api.request("PATCH", object_path(key), body=changes, query=_STRICT, content_type=MERGE_PATCH)
         return self._resource(body, key)
 
-    async def patch_status(self, key: Key, merge_patch: Manifest) -> Resource:
+    async def patch_status(self, key: Key, merge_patch: Manifest, *, resource_version: str | None = None) -> Resource:
         path, body = f"{object_path(key)}/status", {"status": plain(merge_patch)}
+        if resource_version:
+            body["metadata"] = {"resourceVersion": resource_version}
         answer = await self.api.request("PATCH", path, body=body, query=_STRICT, content_type=MERGE_PATCH)
         return self._resource(answer, key)
 
