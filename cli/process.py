@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
-from cli.wiring import Proxy, open_store, redact_secrets, start_proxy
+from cli.wiring import Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
 from registry_access.audit.interface import AuditTrail
 from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.model.certificate_names import CA_SECRET, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
@@ -26,7 +27,7 @@ from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
-from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS
+from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
 from webhook.admission.app import create_webhook_app
 from webhook.admission.audit import AdmissionAudit
 
@@ -85,7 +86,7 @@ class Process:
             drain=self.settings.drain,
         )
         async with AsyncExitStack() as stack:
-            store = self.store = await open_store(self.settings, kinds=self._kinds())
+            store = self.store = await open_store(self.settings, kinds=self._kinds(), system_secrets=self._system_secrets())
             stack.push_async_callback(store.stop)
             await store.start()
             redact_secrets(store.index, self.redactor)
@@ -140,6 +141,17 @@ class Process:
 
     def _kinds(self) -> frozenset[Kind]:
         return (_PROXY_KINDS if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
+
+    def _system_secrets(self) -> SystemSecrets:
+        """By name, so that RBAC can give each program just these."""
+        needed, optional = {INSTALL_TOKEN_JWKS}, set()
+        if self.proxy:
+            needed.add(ACCESS_TOKEN_KEYS)
+            optional.add(PROXY_CERTIFICATE)
+        if self.webhook:
+            needed.add(INSTALL_TOKEN_KEYS)
+            optional |= {WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE, CA_SECRET}
+        return SystemSecrets(frozenset(needed), frozenset(optional))
 
     def _listeners(self, apps: dict[str, _Later]) -> list[Listener]:
         settings = self.settings

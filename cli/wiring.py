@@ -36,14 +36,29 @@ from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, Publi
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class SystemSecrets:
+    """Names of Secrets in our own namespace: those without which a process cannot serve, and others."""
+
+    needed: frozenset[str]
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.needed | self.optional
+
+
 async def open_store(
     settings: Settings,
     *,
     watch: bool = True,
     environment: Mapping[str, str] | None = None,
     kinds: Collection[Kind] = frozenset(Kind),
+    system_secrets: SystemSecrets | None = None,
 ) -> StateStore:
     """The state store that `settings.state` names, not yet started. `kinds` are what a cluster is asked for.
+
+    `system_secrets` are those of our own namespace that the process reads; None: all, for a person's command.
 
     Inside a pod the cluster is its own, elsewhere the kubeconfig's. Raises StateUnavailable.
     """
@@ -56,7 +71,14 @@ async def open_store(
 
     given = os.environ if environment is None else environment
     access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access()
-    return KubernetesStore(access, kinds=kinds, pull_secrets=Kind.PULL_GRANT in kinds, on_problem=_log_problem)
+    return KubernetesStore(
+        access,
+        kinds=kinds,
+        system_secrets=system_secrets.names if system_secrets else None,
+        optional_secrets=system_secrets.optional if system_secrets else (),
+        pull_secrets=Kind.PULL_GRANT in kinds,
+        on_problem=_log_problem,
+    )
 
 
 def _log_problem(problem: InvalidManifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,17 @@ class ControlPlane:
 
         tls = ssl.create_default_context(cafile=str(self.certificate))
         return ClusterAccess(server or self.server, tls, token, tls_server_name=_SERVER_NAME)
+
+    def service_account_access(self, namespace: str, name: str) -> ClusterAccess:
+        """A ServiceAccount's, which is made when it is not there; it may do what RBAC lets it."""
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(account))
+        value = self.kubectl("-n", namespace, "create", "token", name, "--duration=1h").strip()
+
+        async def token() -> str:
+            return value
+
+        return replace(self.access(), token=token)
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:
         """kubectl's standard output; with `check=False` its standard error too."""

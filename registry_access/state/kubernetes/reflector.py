@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from registry_access.model.errors import NotFound, StateError
-from registry_access.model.resources import Key, Kind
+from registry_access.model.resources import Key
 from registry_access.state.kubernetes.api import Gone, KubernetesApi, Unavailable
 from registry_access.state.kubernetes.backoff import Backoff
 from registry_access.state.kubernetes.event_stream import BrokenStream
@@ -26,13 +26,28 @@ _RELIST_SECONDS = 3600.0  # finds what a server's cache may have lost
 _SHORT_WATCH_SECONDS = 1.0
 _ROLLBACK_LISTS = 5
 _DENIED_SECONDS = 15.0  # control planes refuse for a moment while they are upgraded
+_REFUSED = (401, 403)
 Observer = Callable[[str, str], None]
 
 
 class Reflector:
-    """Keeps the index true for one scope. `observe` is told (scope, event) for metrics: listed, watched, relisted, cut ..."""
+    """Keeps the index true for one scope. `observe` is told (scope, event) for metrics: listed, watched, relisted, cut ...
 
-    def __init__(self, api: KubernetesApi, scope: Scope, feed: Feed, replica: str, observe: Observer | None = None) -> None:
+    What is not `needed` is taken out of the index when it is refused to us for longer than an upgrade takes. `denied_wait` gives
+    the seconds after which a refused scope is asked for again: a right may be granted at any moment.
+    """
+
+    def __init__(
+        self,
+        api: KubernetesApi,
+        scope: Scope,
+        feed: Feed,
+        replica: str,
+        observe: Observer | None = None,
+        *,
+        needed: bool = True,
+        denied_wait: Callable[[], float] = lambda: 2.0,
+    ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
         self.last_error = ""
@@ -43,6 +58,8 @@ class Reflector:
         self._heartbeat = 0
         self._heartbeat_seen = asyncio.Event()
         self._observe = observe or (lambda scope, event: None)
+        self._needed = needed
+        self._denied_wait = denied_wait
         self._version = ""
         self._listed = float("-inf")
         self._proven = float("-inf")
@@ -105,7 +122,7 @@ class Reflector:
                 wait = self._backoff.next()
             except Unavailable as error:
                 self._failed(error)
-                wait = self._backoff.next(error.retry_after)
+                wait = self._denied_wait() if error.status in _REFUSED else self._backoff.next(error.retry_after)
             except (StateError, ValueError) as error:
                 self._failed(error)
                 wait = self._backoff.next()
@@ -180,6 +197,7 @@ class Reflector:
         seconds = random.randint(300, 600)  # noqa: S311 - spreads the load of reconnecting
         async with self._api.watch(self.scope, self._version, seconds) as events:
             self._observe(str(self.scope), "watching")
+            self._denied_since = None
             async for event in events:
                 self._take(event["type"], event["object"])
 
@@ -221,10 +239,10 @@ class Reflector:
     def _failed(self, error: Exception) -> None:
         status = error.status if isinstance(error, Unavailable) else 0
         self._note("failed", str(error))
-        if status not in (401, 403) and not isinstance(error, NotFound):
+        if status not in _REFUSED and not isinstance(error, NotFound):
             return
         self._denied_since = self._denied_since or time.monotonic()
-        if self.scope.kind is Kind.SECRET and time.monotonic() - self._denied_since > _DENIED_SECONDS:
+        if not self._needed and time.monotonic() - self._denied_since > _DENIED_SECONDS:
             # One workspace that withdrew our right to its Secrets goes without them; the others must not go stale with it.
             self.clear()
 

@@ -42,10 +42,16 @@ class Scope:
 
 def collection_path(kind: Kind, namespace: str) -> str:
     """The path of a kind's objects, of one namespace or ("") of all."""
-    version = kind.api_version
-    prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    return f"{prefix}/namespaces/{quote(namespace, safe='')}/{PLURALS[kind]}" if namespace else f"{prefix}/{PLURALS[kind]}"
+    return path_of(kind.api_version, PLURALS[kind], namespace)
 
 
 def object_path(key: Key) -> str:
-    return f"{collection_path(key.kind, key.namespace)}/{quote(key.name, safe='')}"
+    return path_of(key.kind.api_version, PLURALS[key.kind], key.namespace, key.name)
+
+
+def path_of(api_version: str, plural: str, namespace: str, name: str = "") -> str:
+    """The path of any kind's objects, in a namespace or ("") across all; with `name`, of one."""
+    segments = ["apis" if "/" in api_version else "api", api_version]
+    segments += ["namespaces", quote(namespace, safe="")] if namespace else []
+    segments += [plural, quote(name, safe="")] if name else [plural]
+    return "/" + "/".join(segments)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from registry_access.model.errors import InvalidManifest, StateUnavailable
+from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource, key_of_manifest, resource_from_manifest
-from registry_access.model.resources.metadata import INSTALL_LABEL, SYSTEM_NAMESPACE
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import Manifest
 from registry_access.state.kubernetes.access import ClusterAccess
@@ -20,20 +21,23 @@ from registry_access.state.kubernetes.feed import Feed
 from registry_access.state.kubernetes.proof import HeartbeatProof, ListProof
 from registry_access.state.kubernetes.reflector import Observer, Reflector
 from registry_access.state.kubernetes.resource_path import Scope, collection_path, object_path
+from registry_access.state.kubernetes.secret_scopes import SecretScopes
 from registry_access.state.manifest import own_manifest, plain
 
 logger = logging.getLogger(__name__)
 ALL_KINDS = frozenset(Kind)
-# Of a workspace's Secrets, those that no credential can be in need not be held.
-_SECRET_FIELDS = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1"  # noqa: S105 - a selector
 _STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 _SECRETS_PROOF_SECONDS = 2.0
+_DENIED_RETRY_SECONDS = 2.0
+_DENIED_RETRIES_A_SECOND = 50
 
 
 class KubernetesStore:
     """Watches `kinds`. Secrets are read in workspaces and in `system_namespace` only; with `pull_secrets`, those that the install
     sync wrote are read everywhere.
 
+    `system_secrets`: only these Secrets of `system_namespace` are read, each by a watch of its own, so that rights by
+    resourceNames are enough; None: all of them. Those in `optional_secrets` may be refused to us without holding up the start.
     `heartbeat_seconds`: how often each watched kind is proven current. `observe` is told (scope, event) for metrics.
     """
 
@@ -43,6 +47,8 @@ class KubernetesStore:
         *,
         kinds: Collection[Kind] = ALL_KINDS,
         system_namespace: str = SYSTEM_NAMESPACE,
+        system_secrets: Collection[str] | None = None,
+        optional_secrets: Collection[str] = (),
         pull_secrets: bool = False,
         heartbeat_seconds: float = 1.0,
         on_problem: Callable[[InvalidManifest], None] | None = None,
@@ -51,7 +57,7 @@ class KubernetesStore:
         self.api = KubernetesApi(access)
         self._kinds = frozenset(kinds) | ({Kind.NAMESPACE} if Kind.SECRET in kinds else set())
         self._system_namespace = system_namespace
-        self._pull_secrets = pull_secrets
+        self._secrets = SecretScopes(system_namespace, system_secrets, optional_secrets, pull_secrets)
         self._seconds = heartbeat_seconds
         self._observe = observe
         self._replica = uuid.uuid4().hex[:12]
@@ -109,6 +115,8 @@ class KubernetesStore:
 
     async def create(self, manifest: Manifest) -> Resource:
         wanted, key = self._wanted(manifest)
+        if self._secrets.is_named(key):
+            return await self._create_by_name(wanted, key)
         body = await self.api.request("POST", collection_path(key.kind, key.namespace), body=wanted, query=_STRICT)
         return self._resource(body, key)
 
@@ -139,6 +147,21 @@ class KubernetesStore:
             options["preconditions"] = {"uid": uid}
         await self.api.request("DELETE", object_path(key), body=options)
 
+    async def _create_by_name(self, wanted: dict[str, Any], key: Key) -> Resource:
+        """By server-side apply: the right to create by resourceNames is of no use to a POST, whose path has no name.
+
+        Not forced and with a field manager of this process alone: of two that create at once, one meets a conflict.
+        """
+        with contextlib.suppress(NotFound):
+            await self.read(key)
+            raise AlreadyExists(f"{key} already exists")
+        query = {"fieldManager": f"{FIELD_MANAGER}-{self._replica}", "fieldValidation": "Strict"}
+        try:
+            body = await self.api.request("PATCH", object_path(key), body=wanted, query=query, content_type=APPLY_PATCH)
+        except Conflict as error:
+            raise AlreadyExists(f"{key} was made by another process") from error
+        return self._resource(body, key)
+
     def _wanted(self, manifest: Manifest) -> tuple[dict[str, Any], Key]:
         """Checked before it is sent, because our complaints say more than a schema's. Raises InvalidManifest."""
         wanted = own_manifest(plain(manifest))
@@ -152,7 +175,12 @@ class KubernetesStore:
         return resource
 
     def _counted(self) -> list[Reflector]:
-        return [each for scope, each in self._reflectors.items() if scope.kind is not Kind.SECRET or each.synced.is_set()]
+        return [each for scope, each in self._reflectors.items() if self._secrets.is_needed(scope) or each.synced.is_set()]
+
+    def _denied_wait(self) -> float:
+        """Seconds; a workspace's RoleBinding is felt within 3, unless so many are missing that asking would be a burden."""
+        denied = sum(each.denied for each in self._reflectors.values())
+        return max(_DENIED_RETRY_SECONDS, denied / _DENIED_RETRIES_A_SECOND) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
 
     async def _wait_for_sync(self, patience: float) -> None:
         deadline = asyncio.get_running_loop().time() + patience
@@ -164,12 +192,19 @@ class KubernetesStore:
             await asyncio.sleep(0.01)
 
     def _is_awaited(self, reflector: Reflector) -> bool:
-        """Not read yet, and not for want of a right to one workspace's Secrets."""
-        optional = reflector.scope.kind is Kind.SECRET and reflector.scope.namespace != self._system_namespace
-        return not reflector.synced.is_set() and not (optional and reflector.denied)
+        """Not read yet, and not for want of a right to Secrets that we can do without."""
+        return not reflector.synced.is_set() and (self._secrets.is_needed(reflector.scope) or not reflector.denied)
 
     def _add(self, scope: Scope, *, heartbeat: bool) -> None:
-        reflector = Reflector(self.api, scope, self._feed, self._replica, self._observe)
+        reflector = Reflector(
+            self.api,
+            scope,
+            self._feed,
+            self._replica,
+            self._observe,
+            needed=self._secrets.is_needed(scope),
+            denied_wait=self._denied_wait,
+        )
         proof: HeartbeatProof | ListProof
         if heartbeat:
             proof = HeartbeatProof(self.api, reflector, self._system_namespace, self._replica, self._seconds)
@@ -190,12 +225,7 @@ class KubernetesStore:
 
     def _follow_workspaces(self) -> None:
         """A watch of Secrets for each workspace: no right to read any others is needed."""
-        wanted = {
-            Scope(Kind.SECRET, namespace, field_selector=_SECRET_FIELDS)
-            for namespace in {*self._index.workspaces(), self._system_namespace}
-        }
-        if self._pull_secrets:
-            wanted.add(Scope(Kind.SECRET, label_selector=INSTALL_LABEL))
+        wanted = self._secrets.wanted(self._index.workspaces())
         present = {scope for scope in self._reflectors if scope.kind is Kind.SECRET}
         for scope in wanted - present:
             self._add(scope, heartbeat=False)
