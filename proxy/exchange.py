@@ -24,6 +24,7 @@ class Exchange:
     operation: Operation
     client_address: str
     user_agent: str
+    query: bytes = b""
     registry: str = ""
     repository: str = ""
     reference: str = ""
@@ -46,7 +47,13 @@ class Exchange:
     @classmethod
     def outside(cls, operation: Operation, scope: AsgiScope, reference: str = "") -> Exchange:
         """One that names no repository; `reference` is what it was about, from the client as it came."""
-        return cls(operation, client_address(scope), user_agent(scope), reference=safe_text(reference))
+        return cls(
+            operation,
+            client_address(scope),
+            user_agent(scope),
+            scope.get("query_string", b""),
+            reference=safe_text(reference),
+        )
 
     def event(self) -> AuditEvent:
         """The intent."""

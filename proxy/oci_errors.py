@@ -1,4 +1,4 @@
-"""Registry errors, rendered in one place (distribution-spec, "Error Codes"; RFC 6750 section 3 for the challenge).
+"""Registry errors, rendered in one place (distribution-spec, "Error Codes"; RFC 6750 section 3 and RFC 7617 for the challenge).
 
 Handlers and gates only say what is refused and why; here it becomes a status, a code and headers. Exactly one scheme is
 advertised: with two, oras and crane read only the first and moby breaks.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -63,15 +64,28 @@ class ErrorResponse(Response):
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """Asks for a token. `realm` comes from configuration, never from the request's Host (threat model, row 15)."""
+    """Asks for a token. `realm` comes from configuration, never from the request's Host (threat model, row 15).
+
+    `service` is the name that images carry for the proxy.
+    """
 
     realm: str
     service: str
 
-    def challenge(self, scope: str = "", error: str = "") -> dict[str, str]:
-        """The WWW-Authenticate header; every value is quoted."""
+    def challenge(self, scope: str = "", error: str = "", query: bytes = b"") -> dict[str, str]:
+        """The WWW-Authenticate header; every value is quoted. `query` is the request's own."""
+        if self._is_mirrored(query):
+            return {"WWW-Authenticate": f'Basic realm="{self.service}"'}
         parameters = {"realm": self.realm, "service": self.service, "scope": scope, "error": error}
         return {"WWW-Authenticate": "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)}
+
+    def _is_mirrored(self, query: bytes) -> bool:
+        """Whether a node's containerd asks here in place of our own name, which it may neither resolve nor trust.
+
+        containerd says which name it stands in for as ``ns``. The realm is below that name, so such a node could not follow a
+        Bearer challenge; Basic makes it offer the install token here (docs/decisions/0004).
+        """
+        return b"ns=" in query and self.service in parse_qs(query.decode("latin-1")).get("ns", ())
 
 
 # Reason -> (status, OCI code); docs/request-handling.md says the same.
@@ -114,8 +128,10 @@ def refusal_error(
     code: str = "",
     status: int = 0,
     headers: Mapping[str, str] | None = None,
+    query: bytes = b"",
 ) -> OciError:
-    """The error for a decision that was refused. `code`, `status` and `headers` replace and add to what the reason gives.
+    """The error for a decision that was refused. `code`, `status` and `headers` replace and add to what the reason gives;
+    `query` is the request's own.
 
     The answer to a HEAD has no body, so the reason is in a header and in the status line too.
     """
@@ -128,7 +144,7 @@ def refusal_error(
     if status == 401:
         error = {Reason.TOKEN_MISSING: "", Reason.SCOPE_INSUFFICIENT: "insufficient_scope"}.get(refusal.reason, "invalid_token")
         # Without `error`, containerd offers the same refused token again, five times.
-        added |= challenger.challenge(scope, error)
+        added |= challenger.challenge(scope, error, query)
     elif status == 503:
         added.setdefault("Retry-After", RETRY_SECONDS)
     return OciError(

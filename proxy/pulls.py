@@ -160,7 +160,14 @@ class _Pull:
         decision = self._exchange.decision = self._exchange.decision.extended(self._refusal)
         unknown = self._refusal.reason is Reason.UPSTREAM_NOT_FOUND
         code = _UNKNOWN_CODES[type(self._path)] if unknown else ""
-        error = refusal_error(decision, self._parts.challenger, scope=_scope(self._path), code=code, headers=headers)
+        error = refusal_error(
+            decision,
+            self._parts.challenger,
+            scope=_scope(self._path),
+            code=code,
+            headers=headers,
+            query=self._exchange.query,
+        )
         self._exchange.status = error.status
         await error.response()(self._scope, self._receive, self._send)
 

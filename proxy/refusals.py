@@ -59,7 +59,15 @@ class Refusals:
     ) -> OciError:
         """The error for the gate that failed in `exchange.decision`. `code` and `status` replace what its reason gives."""
         refusal = exchange.decision.refusal
-        error = refusal_error(exchange.decision, self.challenger, scope=scope, code=code, status=status, headers=headers)
+        error = refusal_error(
+            exchange.decision,
+            self.challenger,
+            scope=scope,
+            code=code,
+            status=status,
+            headers=headers,
+            query=exchange.query,
+        )
         exchange.status = error.status
         if refusal is None or refusal.reason is Reason.TOKEN_MISSING:
             # Every client's first request is like this; the challenge is its answer. Counted, not recorded.

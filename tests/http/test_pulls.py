@@ -24,6 +24,18 @@ async def test_the_ping_is_challenged_with_exactly_one_scheme(akua: World) -> No
     assert answer.json()["errors"][0]["code"] == "UNAUTHORIZED"
 
 
+@pytest.mark.parametrize("credentials", [{}, {"Authorization": "Bearer nonsense"}], ids=["none", "bad"])
+async def test_a_mirror_of_our_own_name_is_asked_for_basic_alone(akua: World, credentials: dict[str, str]) -> None:
+    for path in ("/v2/", akua.path("acme/app", "manifests", "1.0")):
+        answer = await akua.client.get(f"{path}?ns=oci.akua.dev", headers=credentials)
+        assert answer.status_code == 401
+        assert answer.headers.get_list("www-authenticate") == ['Basic realm="oci.akua.dev"']
+        other = await akua.client.get(f"{path}?ns=docker.io", headers=credentials)
+        assert other.headers["www-authenticate"].startswith("Bearer ")
+    token = await akua.install("shop")
+    assert (await akua.pull(token, akua.path("acme/app", "manifests", "1.0") + "?ns=oci.akua.dev")).status_code == 200
+
+
 async def test_a_pull_from_ping_to_blob_is_byte_for_byte_the_upstreams(akua: World) -> None:
     token = await akua.install("shop")
     repository = akua.upstream.repositories["acme/app"]

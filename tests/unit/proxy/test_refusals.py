@@ -71,6 +71,28 @@ def test_the_challenge_is_quoted_and_says_what_is_wrong_with_the_token(reason: R
     assert refused(reason, scope="s").headers["WWW-Authenticate"] == challenge
 
 
+@pytest.mark.parametrize(
+    ("host", "query", "scheme"),
+    [
+        ("oci.akua.dev", b"ns=oci.akua.dev", "Basic"),
+        ("oci.akua.dev", b"n=5&ns=oci.akua.dev", "Basic"),
+        ("127.0.0.1:15000", b"ns=127.0.0.1%3A15000", "Basic"),
+        ("oci.akua.dev", b"", "Bearer"),
+        ("oci.akua.dev", b"ns=", "Bearer"),
+        ("oci.akua.dev", b"ns=docker.io", "Bearer"),
+        ("oci.akua.dev", b"ns=oci.akua.dev.evil.example", "Bearer"),
+        ("oci.akua.dev", b"dns=oci.akua.dev", "Bearer"),
+        ("oci.akua.dev", b"ns=\xff%00%ff&ns", "Bearer"),
+    ],
+)
+def test_only_a_mirror_of_our_own_name_is_asked_for_basic(host: str, query: bytes, scheme: str) -> None:
+    challenge = Challenger(f"https://{host}/token", host).challenge("s", "invalid_token", query)
+    assert list(challenge) == ["WWW-Authenticate"]
+    assert challenge["WWW-Authenticate"].split()[0] == scheme
+    assert "realm=" in challenge["WWW-Authenticate"]
+    assert scheme == "Bearer" or challenge["WWW-Authenticate"] == f'Basic realm="{host}"'
+
+
 def test_a_decision_that_allows_is_no_refusal() -> None:
     with pytest.raises(ValueError, match="no refusal"):
         refusal_error(Decision("dec_1", ()), CHALLENGER)
