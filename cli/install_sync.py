@@ -21,11 +21,13 @@ from registry_access.state.kubernetes.polled_store import PolledStore
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.leadership import Leadership
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
+from webhook.install_sync.affected import Affected
 from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
 from webhook.install_sync.minting import Minting
 from webhook.install_sync.provisioning import Provisioner
 from webhook.install_sync.reconciliation import Reconciler
+from webhook.install_sync.references import InstallReferences
 from webhook.install_sync.remote_clusters import KnownClusters
 
 _SHOWN_SECONDS = 10.0
@@ -62,13 +64,14 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     await until_shown(store, Key(Kind.SECRET, SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS))
     ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, time.time)
     local = TargetCluster(store)
-    clusters = KnownClusters(store.index, local, lambda config: PolledStore(foreign_access(config)))
+    references = InstallReferences(store.index)
+    clusters = KnownClusters(store.index, local, references, lambda config: PolledStore(foreign_access(config)))
     provisioner = Provisioner(settings.host, control_plane_id(store))
     minting = Minting(settings.host, settings.install_token_lifetime)
     reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, time.time)
     return InstallSyncParts(
         reconciler,
-        InstallSync(store, reconciler, local, telemetry),
+        InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
         clusters,
         KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=MANAGER),
         leadership_of(settings, store),

@@ -18,11 +18,13 @@ from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest, StateStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys
+from webhook.install_sync.affected import Affected
 from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
 from webhook.install_sync.minting import Minting, token_in
 from webhook.install_sync.provisioning import Provisioner
 from webhook.install_sync.reconciliation import Reconciler
+from webhook.install_sync.references import InstallReferences
 from webhook.install_sync.remote_clusters import KnownClusters
 
 API = "registry.akua.dev/v1alpha1"
@@ -129,11 +131,13 @@ async def running_sync(store: StateStore) -> AsyncIterator[Synced]:
 
     local = TargetCluster(store)
     remotes = Remotes()
-    clusters = KnownClusters(store.index, local, remotes.connect)
+    references = InstallReferences(store.index)
+    clusters = KnownClusters(store.index, local, references, remotes.connect)
     reconciler = Reconciler(
         store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, clock
     )
-    world = Synced(store, InstallSync(store, reconciler, local, telemetry), reconciler, keys, remotes)
+    sync = InstallSync(store, reconciler, Affected(store.index, local, references), telemetry)
+    world = Synced(store, sync, reconciler, keys, remotes)
     task = asyncio.create_task(world.sync.run())
     yield world
     task.cancel()

@@ -34,6 +34,5 @@ class DueNames:
             heapq.heappop(self._heap)  # superseded by an earlier time
         return self._heap[0][0] if self._heap else None
 
-    def due(self, names: set[Name], now: float) -> set[Name]:
-        """Those of `names` that are due."""
-        return {name for name in names if self._due.get(name, float("inf")) <= now}
+    def is_due(self, name: Name, now: float) -> bool:
+        return self._due.get(name, float("inf")) <= now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,6 +93,7 @@ class Reconciler:
         targets: list[TargetStatus] = []
         problem = ""
         for placement in placements:
+            await asyncio.sleep(0)  # admission reviews wait for no large install that is right already
             try:
                 targets.append(await self._provisioner.provide(cluster, install, product, placement, token))
             except AkuaError as error:
@@ -133,7 +135,7 @@ class Reconciler:
         name = (install.workspace, install.metadata.name)
         present = [self._last[name].token] if name in self._last else []
         present += [token_in(found, self._minting.host) for found in cluster.provisioned(*name) if isinstance(found, Secret)]
-        token = self._minting.token_for(install, self._keys(), present, self._clock())
+        token = self._minting.token_for(install, self._keys(), dict.fromkeys(present), self._clock())
         if token.fresh:
             self._telemetry.tokens_minted.inc()
         self._last[name] = token

@@ -12,6 +12,7 @@ from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Install, Secret
 from registry_access.state.index import ResourceIndex
 from webhook.install_sync.cluster import ObjectStore, TargetCluster
+from webhook.install_sync.references import InstallReferences
 
 logger = logging.getLogger(__name__)
 KUBECONFIG_KEYS = ("kubeconfig", "value")  # the second is how Cluster API names it
@@ -45,9 +46,10 @@ class KnownClusters:
     finds namespaces that a selector now matches.
     """
 
-    def __init__(self, index: ResourceIndex, local: TargetCluster, connect: Connect) -> None:
+    def __init__(self, index: ResourceIndex, local: TargetCluster, references: InstallReferences, connect: Connect) -> None:
         self.local = local
         self._index = index
+        self._references = references
         self._connect = connect
         self._connected: dict[tuple[str, str], _Connected] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -58,9 +60,7 @@ class KnownClusters:
 
     def reached_from(self, workspace: str) -> Sequence[TargetCluster]:
         """Those that cannot be used are left out: what is in them cannot be removed by us."""
-        installs = [each for each in self._index.installs() if each.workspace == workspace]
-        names = {each.kubeconfig_secret for each in installs if each.kubeconfig_secret}
-        names |= {name for space, name in self._connected if space == workspace}
+        names = {*self._references.kubeconfigs(workspace), *(name for space, name in self._connected if space == workspace)}
         found = []
         for name in sorted(names):
             try:

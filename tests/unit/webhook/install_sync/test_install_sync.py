@@ -349,6 +349,34 @@ async def test_many_installs_are_worked_on_side_by_side(synced: Synced, monkeypa
     assert 1 < most <= 8
 
 
+async def test_looking_again_is_spread_and_what_is_gone_is_not_looked_at_again(
+    synced: Synced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.install_sync.controller._RESYNC_SECONDS", 0.2)
+    looks: dict[str, list[float]] = {}
+    reconcile = synced.reconciler.reconcile
+
+    async def counted(workspace: str, name: str) -> Outcome:
+        looks.setdefault(name, []).append(asyncio.get_running_loop().time())
+        return await reconcile(workspace, name)
+
+    monkeypatch.setattr(synced.reconciler, "reconcile", counted)
+    names = [f"install-{number}" for number in range(12)]
+    for name in names:
+        await synced.store.create(manifest("Install", name, {"repositories": ["ghcr.io/a"]}))
+    await synced.sync.sync()
+    looks.clear()
+    await until(lambda: all(len(looks.get(name, ())) >= 3 for name in names))
+    thirds = [looks[name][2] for name in names]
+    assert max(thirds) - min(thirds) > 0.02, "one burst"
+    for name in names:
+        await synced.store.delete(Key(Kind.INSTALL, "acme", name))
+    await synced.sync.sync([("acme", name) for name in names])
+    looks.clear()
+    await asyncio.sleep(0.5)
+    assert not looks
+
+
 async def test_an_install_is_never_worked_on_twice_at_once(synced: Synced, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, looks = 0, 0
 
