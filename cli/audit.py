@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -21,9 +21,12 @@ from cli.options import Output, OutputOption
 from cli.presentation import console, remark, show_json, show_rows
 from cli.session import invocation
 from registry_access.audit.interface import AuditQuery, AuditRow
-from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.audit.trail import sql_trail
 from registry_access.model.audit_event import Result
 from registry_access.model.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from registry_access.audit.sql.trail import SqlAuditTrail
 
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail: every pull, allowed or refused, and why.")
 _COLOURS = {Result.ALLOWED: "green", Result.REFUSED: "red", Result.FAILED: "yellow", Result.CUT: "magenta"}
@@ -219,7 +222,7 @@ def _cells(row: AuditRow) -> list[str | Text]:
 @asynccontextmanager
 async def _trail(context: typer.Context) -> AsyncIterator[SqlAuditTrail]:
     """The trail, opened for reading only. Raises AuditUnavailable where there is none."""
-    trail = SqlAuditTrail(invocation(context).settings().audit_dsn, read_only=True)
+    trail = sql_trail(invocation(context).settings().audit_dsn, read_only=True)
     await trail.start()
     try:
         yield trail

@@ -11,7 +11,7 @@ from cli.wiring import upstream_settings
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import Verification, verify_credential
 from registry_access.audit.interface import AuditQuery
-from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.audit.trail import sql_trail
 from registry_access.model.audit_event import Operation, Result
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Condition, RegistryCredential
@@ -60,7 +60,7 @@ async def try_values(
 
 async def recently_pulled(session: Session, credential: RegistryCredential) -> Sequence[Image]:
     """The newest few manifests that this credential opened, from the audit trail; none where there is no trail yet."""
-    trail = SqlAuditTrail(session.settings.audit_dsn, read_only=True)
+    trail = sql_trail(session.settings.audit_dsn, read_only=True)
     await trail.start()
     query = AuditQuery(workspace=session.workspace, registry=credential.registry, result=Result.ALLOWED, limit=_LOOKED_AT)
     try:

@@ -20,7 +20,7 @@ from rich.text import Text
 from cli.options import Output, OutputOption
 from cli.presentation import show_json, show_rows, span
 from cli.session import Invocation, invocation, opened
-from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.audit.trail import sql_trail
 from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.model.workspace_secret import SecretProblem, resolve_secret
 from registry_access.runtime.settings import Address, Settings
@@ -126,7 +126,7 @@ def _installs(index: ResourceIndex) -> list[Check]:
 
 
 async def _audit(settings: Settings) -> Check:
-    trail = SqlAuditTrail(settings.audit_dsn, read_only=True)
+    trail = sql_trail(settings.audit_dsn, read_only=True)
     try:
         await trail.start()
         report = await trail.verify()

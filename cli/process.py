@@ -16,7 +16,7 @@ from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
 from cli.wiring import Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
 from registry_access.audit.interface import AuditTrail
-from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.audit.trail import sql_trail
 from registry_access.model.certificate_names import CA_SECRET, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
@@ -113,7 +113,7 @@ class Process:
         if self.proxy_parts:
             trail = self.proxy_parts.parts.trail
         elif self.settings.audit_dsn.startswith("postgres"):
-            trail = SqlAuditTrail(self.settings.audit_dsn, writer=self.settings.audit_writer)
+            trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer)
             await trail.start()
             stack.push_async_callback(trail.stop)
         else:

@@ -20,7 +20,7 @@ from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
 from proxy.usage_report import UsageReport
 from registry_access.audit.observed import ObservedTrail
-from registry_access.audit.sql.trail import SqlAuditTrail
+from registry_access.audit.trail import sql_trail
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind, Secret
 from registry_access.model.signing_key import VerificationKeys
@@ -28,7 +28,6 @@ from registry_access.runtime.health import Health
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
-from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
@@ -63,14 +62,17 @@ async def open_store(
     Inside a pod the cluster is its own, elsewhere the kubeconfig's. Raises StateUnavailable.
     """
     kind, _, location = settings.state.partition(":")
+    # Each adapter's libraries are half of what a command needs to start, and memory that the other one has no use for.
     if kind == "directory":
+        from registry_access.state.directory.store import DirectoryStore
+
         return DirectoryStore(Path(location), watch=watch, on_problem=_log_problem)
-    # Half of what a command needs to start, and only wanted here.
-    from registry_access.state.kubernetes.access import in_cluster_access, kubeconfig_access
+    from registry_access.state.kubernetes.access import in_cluster_access
+    from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
     from registry_access.state.kubernetes.store import KubernetesStore
 
     given = os.environ if environment is None else environment
-    access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access()
+    access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access(given)
     return KubernetesStore(
         access,
         kinds=kinds,
@@ -138,7 +140,7 @@ async def start_proxy(
     """Opens audit trail and upstreams and builds the application. Raises AuditUnavailable, StateError, InvalidInput."""
     index = store.index
     usage = UsageReport(store)
-    trail = ObservedTrail(SqlAuditTrail(settings.audit_dsn, writer=settings.audit_writer), usage.observe)
+    trail = ObservedTrail(sql_trail(settings.audit_dsn, writer=settings.audit_writer), usage.observe)
     await trail.start()
     usage.start()
     await ensure_keys(store, ACCESS_TOKEN_KEYS)

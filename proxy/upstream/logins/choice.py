@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from proxy.upstream.connection import Connections
 from proxy.upstream.errors import LoginFailed
-from proxy.upstream.logins.aws import AwsLogin
 from proxy.upstream.logins.azure import AzureLogin
 from proxy.upstream.logins.identity import Login
 from proxy.upstream.logins.oauth import OAuthLogin
@@ -47,6 +46,8 @@ def choose_login(
             case "azure":
                 return AzureLogin(connections, credential.registry, values, access)
             case "aws":
+                from proxy.upstream.logins.aws import AwsLogin  # botocore: 8 MB that a proxy without Amazon does not need
+
                 return AwsLogin(connections, credential.registry, values, access)
     except KeyError as error:
         raise LoginFailed(f"the secret of credential {credential.metadata.name} lacks {error.args[0]}") from None

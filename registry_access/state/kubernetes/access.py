@@ -1,17 +1,15 @@
-"""How an API server is reached: from inside a pod, or by a person's kubeconfig."""
+"""How an API server is reached, and how a pod reaches its own."""
 
 from __future__ import annotations
 
 import ssl
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp.abc import AbstractResolver
-from kubernetes_asyncio.client import Configuration
-from kubernetes_asyncio.config import load_kube_config
-from kubernetes_asyncio.config.config_exception import ConfigException
 
 from registry_access.model.errors import StateUnavailable
 
@@ -78,30 +76,11 @@ def in_cluster_access(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT
     )
 
 
-async def kubeconfig_access(path: Path | None = None, context: str | None = None) -> ClusterAccess:
-    """By a kubeconfig that belongs to the person or pod that runs us; it may run commands (exec plugins).
-
-    Never for a kubeconfig that came from somebody else, such as one in a Secret. `path` None: where kubectl looks.
-    """
-    configuration = Configuration()
-    try:
-        await load_kube_config(
-            config_file=str(path) if path else None,
-            context=context,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-        tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            tls.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    except (ConfigException, OSError, ssl.SSLError, TypeError, ValueError) as error:
-        raise StateUnavailable(f"the kubeconfig {path or ''} cannot be used: {error}") from error
-    if not configuration.verify_ssl:
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
-
-    async def token() -> str:
-        value = await configuration.get_api_key_with_prefix("BearerToken")
-        return str(value or "").removeprefix("Bearer ")
-
-    return ClusterAccess(str(configuration.host), tls, token, configuration.tls_server_name, configuration.proxy)
+def load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Gives `context` a PEM certificate and its key, which OpenSSL takes from files. Raises SSLError, OSError, ValueError."""
+    with tempfile.TemporaryDirectory(prefix="akua-") as folder:  # 0700, gone before this returns
+        files = [Path(folder) / name for name in ("certificate", "key")]
+        for file, content in zip(files, (certificate, key), strict=True):
+            file.write_bytes(content)
+        # The password keeps OpenSSL from asking a terminal for one.
+        context.load_cert_chain(files[0], files[1], password="")

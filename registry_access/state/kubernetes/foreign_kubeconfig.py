@@ -12,9 +12,7 @@ import binascii
 import ipaddress
 import socket
 import ssl
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +20,7 @@ import aiohttp
 import yaml
 
 from registry_access.model.errors import InvalidInput
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.access import ClusterAccess, load_client_certificate
 
 _CONFIG = frozenset({"apiVersion", "kind", "clusters", "users", "contexts", "current-context", "preferences"})
 _CLUSTER = frozenset({"server", "certificate-authority-data", "tls-server-name"})
@@ -159,12 +157,8 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
         raise InvalidInput("holds no PEM certificate", field="cluster.certificate-authority-data") from None
     if "client-certificate-data" in user:
         pair = _data(user, "user", "client-certificate-data"), _data(user, "user", "client-key-data")
-        with tempfile.TemporaryDirectory(prefix="akua-") as folder:  # 0700, gone before this returns
-            files = [Path(folder) / name for name in ("certificate", "key")]
-            for file, content in zip(files, pair, strict=True):
-                file.write_bytes(content)
-            try:
-                context.load_cert_chain(files[0], files[1], password="")
-            except (ssl.SSLError, OSError, ValueError):
-                raise InvalidInput("is no PEM certificate with its key", field="user.client-certificate-data") from None
+        try:
+            load_client_certificate(context, *pair)
+        except (ssl.SSLError, OSError, ValueError):
+            raise InvalidInput("is no PEM certificate with its key", field="user.client-certificate-data") from None
     return context
