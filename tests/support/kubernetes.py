@@ -26,7 +26,7 @@ from tests.support.programs import requires_program
 
 KUBERNETES_VERSION = "v1.34.4"
 CRDS = Path(__file__).parents[2] / "manifests" / "base" / "crds"
-_SERVER_NAME = "kubernetes.default.svc"  # the names in the certificate that the API server makes for itself
+SERVER_NAME = "kubernetes.default.svc"  # the names in the certificate that the API server makes for itself
 _TOKEN = "control-plane-test-token"
 
 
@@ -48,7 +48,7 @@ class ControlPlane:
             return self.token
 
         tls = ssl.create_default_context(cafile=str(self.certificate))
-        return ClusterAccess(server or self.server, tls, token, tls_server_name=_SERVER_NAME)
+        return ClusterAccess(server or self.server, tls, token, tls_server_name=SERVER_NAME)
 
     def service_account_access(self, namespace: str, name: str) -> ClusterAccess:
         """A ServiceAccount's, which is made when it is not there; it may do what RBAC lets it."""
@@ -178,7 +178,7 @@ def _own_address() -> str:
 
 
 def _wait_until_ready(plane: ControlPlane, folder: Path) -> None:
-    cluster: dict[str, Any] = {"server": plane.server, "tls-server-name": _SERVER_NAME}
+    cluster: dict[str, Any] = {"server": plane.server, "tls-server-name": SERVER_NAME}
     cluster["certificate-authority"] = str(plane.certificate)
     config = {
         "apiVersion": "v1",

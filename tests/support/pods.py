@@ -24,6 +24,13 @@ def grant(install: str = "shop", images: tuple[str, ...] = ("ghcr.io/acme/*",), 
     )
 
 
+def pod_manifest(*images: str, namespace: str = "shop", labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """A pod that an API server takes, named web, with the containers c0, c1 and so on."""
+    containers = [{"name": f"c{number}", "image": image, "imagePullPolicy": "Always"} for number, image in enumerate(images)]
+    metadata = {"name": "web", "namespace": namespace, "labels": labels or {}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers, **spec}}
+
+
 def pod(*images: str, **spec: Any) -> dict[str, Any]:
     containers = [{"name": f"c{number}", "image": image} for number, image in enumerate(images)]
     return {

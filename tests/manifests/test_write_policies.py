@@ -1,0 +1,109 @@
+"""The ValidatingAdmissionPolicies that narrow what RBAC cannot: which Secrets the install sync writes, what of the namespace."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.manifests.conftest import once
+from tests.support.api_requests import ApiRequests
+
+WEBHOOK, PROXY = (f"system:serviceaccount:akua-system:akua-{part}" for part in ("webhook", "proxy"))
+OURS = {"app.kubernetes.io/managed-by": "akua-install-sync"}
+PULL, OPAQUE, KEYS = "kubernetes.io/dockerconfigjson", "Opaque", "registry.akua.dev/signing-keys"
+TOKEN = "kubernetes.io/service-account-token"
+SYSTEM = "akua-system"
+
+
+def secret(namespace: str, name: str, type: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    value = base64.b64encode(b'{"auths":{}}').decode()
+    metadata: dict[str, Any] = {"namespace": namespace, "name": name, "labels": labels or {}}
+    if type == TOKEN:
+        metadata["annotations"] = {"kubernetes.io/service-account.name": "akua-proxy"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type, "data": {".dockerconfigjson": value}}
+
+
+def path(manifest: dict[str, Any]) -> str:
+    return f"/api/v1/namespaces/{manifest['metadata']['namespace']}/secrets/{manifest['metadata']['name']}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_force(api: ApiRequests) -> None:
+    for name in ("shop-prod", "acme"):
+        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, f"/api/v1/namespaces/{name}")
+    probe = secret("shop-prod", "probe", PULL, OURS)
+    once(lambda: api("APPLY", path(probe), probe, user=WEBHOOK, dry_run=True), "pull Secrets only")
+    relabelled = {"metadata": {"labels": {"probe": "true"}}}
+    once(lambda: api("PATCH", f"/api/v1/namespaces/{SYSTEM}", relabelled, user=PROXY, dry_run=True), "only heartbeats")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "refusal"),
+    [
+        (secret("shop-prod", "akua-pull-shop", PULL, OURS), ""),
+        (secret("shop-prod", "shop", PULL, OURS), "named akua-pull-*"),
+        (secret("shop-prod", "akua-pull-shop", PULL), "labelled app.kubernetes.io/managed-by=akua-install-sync"),
+        (secret("shop-prod", "akua-pull-shop", PULL, {"app.kubernetes.io/managed-by": "Helm"}), "labelled"),
+        (secret("shop-prod", "akua-pull-shop", OPAQUE, OURS), "of type kubernetes.io/dockerconfigjson"),
+        (secret("shop-prod", "akua-pull-shop", TOKEN, OURS), "of type kubernetes.io/dockerconfigjson"),
+        (secret("kube-system", "bootstrap-token-abcdef", "bootstrap.kubernetes.io/token", OURS), "pull Secrets only"),
+        (secret(SYSTEM, "akua-install-token-keys", KEYS), ""),
+        (secret(SYSTEM, "akua-install-token-jwks", KEYS), ""),
+        (secret(SYSTEM, "akua-ca", OPAQUE), ""),
+        (secret(SYSTEM, "akua-access-token-keys", KEYS), "its own keys and certificates"),
+        (secret(SYSTEM, "akua-audit", OPAQUE), "its own keys and certificates"),
+        (secret(SYSTEM, "akua-pull-shop", PULL, OURS), "its own keys and certificates"),
+        (secret(SYSTEM, "akua-ca", TOKEN), "no ServiceAccount tokens"),
+    ],
+    ids=lambda value: "/".join(map(str, value["metadata"].values())) + value["type"] if isinstance(value, dict) else value,
+)
+def test_which_secrets_the_install_sync_makes(api: ApiRequests, manifest: dict[str, Any], refusal: str) -> None:
+    answer = api("APPLY", path(manifest), manifest, user=WEBHOOK, dry_run=True)
+    assert answer.allowed is (not refusal), answer.message
+    assert refusal in answer.message
+
+
+def test_only_our_own_pull_secrets_are_changed_or_deleted(api: ApiRequests) -> None:
+    theirs, ours = secret("shop-prod", "akua-pull-theirs", PULL), secret("shop-prod", "akua-pull-ours", PULL, OURS)
+    credential = secret("acme", "upstream", OPAQUE)
+    for manifest in (theirs, ours, credential):
+        api.apply(manifest, path(manifest))
+    # Taking over what is another's by writing our label on it is a write of another's Secret.
+    taken = {"metadata": {"labels": OURS}}
+    assert "before and after" in api("PATCH", path(theirs), taken, user=WEBHOOK).message
+    assert api("PATCH", path(ours), {"metadata": {"annotations": {"a": "b"}}}, user=WEBHOOK).allowed
+    assert "before and after" in api("PATCH", path(ours), {"metadata": {"labels": None}}, user=WEBHOOK).message
+    for manifest in (theirs, credential):
+        assert "pull Secrets only" in api("DELETE", path(manifest), user=WEBHOOK).message
+        assert api("DELETE", path(manifest)).allowed, "nobody else is narrowed"
+    assert api("DELETE", path(ours), user=WEBHOOK).allowed
+
+
+def test_of_the_namespace_only_heartbeats_are_written(api: ApiRequests) -> None:
+    where = f"/api/v1/namespaces/{SYSTEM}"
+    heartbeat = {"metadata": {"annotations": {"heartbeat.registry.akua.dev/abc": "1-1"}}}
+    for user in (WEBHOOK, PROXY):
+        assert api("PATCH", where, heartbeat, user=user).allowed
+        # A workspace's Secrets are the proxy's to read: the namespace of the signing keys must never become one.
+        workspace = {"metadata": {"labels": {"registry.akua.dev/workspace": "true"}}}
+        assert "only heartbeats" in api("PATCH", where, workspace, user=user).message
+        lowered = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": None}}}
+        assert "only heartbeats" in api("PATCH", where, lowered, user=user).message
+        other = {"metadata": {"annotations": {"scheduler.alpha.kubernetes.io/node-selector": "a=b"}}}
+        assert "only annotations heartbeat.registry.akua.dev/*" in api("PATCH", where, other, user=user).message
+    assert api("PATCH", where, {"metadata": {"annotations": {"note": "by a person"}}}).allowed
+    assert "only annotations" in api("PATCH", where, {"metadata": {"annotations": {"note": None}}}, user=PROXY).message
+    gone = {"metadata": {"annotations": {"heartbeat.registry.akua.dev/abc": None}}}
+    assert api("PATCH", where, gone, user=WEBHOOK).allowed
+
+
+def test_a_pull_grant_beside_it_needs_no_policy(api: ApiRequests) -> None:
+    """What RBAC alone narrows: the install sync writes grants anywhere, the proxy none."""
+    spec = {"host": "oci.akua.dev", "images": ["ghcr.io/acme/app"], "pullSecret": "akua-pull-shop"}
+    manifest = {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "PullGrant", "metadata": {"name": "shop"}, "spec": spec}
+    where = "/apis/registry.akua.dev/v1alpha1/namespaces/shop-prod/pullgrants/shop"
+    assert api("APPLY", where, manifest, user=WEBHOOK, dry_run=True).allowed
+    assert api("APPLY", where, manifest, user=PROXY, dry_run=True).status == 403, json.dumps(manifest)
