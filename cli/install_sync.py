@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.wiring import event_recorder
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import MANAGER, SYSTEM_NAMESPACE
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.leadership import FolderLeadership
+from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
 from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
@@ -43,10 +45,15 @@ class InstallSyncParts:
     clusters: KnownClusters
     key_care: KeyCare
     leadership: Leadership
+    events: EventRecorder
 
     async def run(self) -> None:
         """Until cancelled: of all processes that share the state, one at a time syncs."""
-        await self.leadership.lead(self._work)
+        self.events.start()
+        try:
+            await self.leadership.lead(self._work)
+        finally:
+            await self.events.stop()
 
     async def close(self) -> None:
         await self.clusters.close()
@@ -68,13 +75,15 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     clusters = KnownClusters(store.index, local, references, lambda config: PolledStore(foreign_access(config)))
     provisioner = Provisioner(settings.host, control_plane_id(store))
     minting = Minting(settings.host, settings.install_token_lifetime)
-    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, time.time)
+    events = event_recorder(settings, store, telemetry, "akua-webhook")
+    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time)
     return InstallSyncParts(
         reconciler,
         InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
         clusters,
         KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=MANAGER),
         leadership_of(settings, store),
+        events,
     )
 
 

@@ -16,6 +16,7 @@ from proxy.authentication import Authenticator, TokenKeys
 from proxy.oci_errors import Challenger
 from proxy.open_streams import OpenStreams
 from proxy.parts import ProxyParts
+from proxy.pull_events import PullEvents
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
 from proxy.usage_report import UsageReport
@@ -28,6 +29,7 @@ from registry_access.runtime.health import Health
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.event_recorder import EventRecorder, EventWriter, LogEvents
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
@@ -125,12 +127,14 @@ class Proxy:
     app: ASGIApp
     parts: ProxyParts
     usage: UsageReport
+    events: EventRecorder
 
     async def stop(self) -> None:
         """Ends streams' watch, upstream connections, and flushes the audit trail last."""
         await self.parts.streams.stop()
         await self.parts.upstreams.close()
         await self.usage.stop()
+        await self.events.stop()
         await self.parts.trail.stop()
 
 
@@ -140,9 +144,12 @@ async def start_proxy(
     """Opens audit trail and upstreams and builds the application. Raises AuditUnavailable, StateError, InvalidInput."""
     index = store.index
     usage = UsageReport(store)
-    trail = ObservedTrail(sql_trail(settings.audit_dsn, writer=settings.audit_writer), usage.observe)
+    events = event_recorder(settings, store, telemetry, "akua-proxy")
+    told = PullEvents(index, events)
+    trail = ObservedTrail(sql_trail(settings.audit_dsn, writer=settings.audit_writer), usage.observe, told.observe)
     await trail.start()
     usage.start()
+    events.start()
     await ensure_keys(store, ACCESS_TOKEN_KEYS)
     access = KeyRing(index, ACCESS_TOKEN_KEYS, time.time)
     upstreams = Upstreams(upstream_settings(settings), telemetry, overrides=overrides)
@@ -167,7 +174,21 @@ async def start_proxy(
     index.subscribe(lambda change: _forget(upstreams, change), {Kind.REGISTRY_CREDENTIAL})
     health.add("state", lambda: "" if store.synced else "the state has not been read yet")
     health.add("freshness", lambda: _freshness_problem(store, settings))
-    return Proxy(create_proxy_app(parts), parts, usage)
+    return Proxy(create_proxy_app(parts), parts, usage, events)
+
+
+def event_recorder(settings: Settings, store: StateStore, telemetry: Telemetry, controller: str) -> EventRecorder:
+    """What tells people of what happened to their objects; `controller` is the part of us that tells."""
+    return EventRecorder(_event_writer(settings, store, controller), lambda result: telemetry.events.labels(result).inc())
+
+
+def _event_writer(settings: Settings, store: StateStore, controller: str) -> EventWriter:
+    if settings.state != "kubernetes":
+        return LogEvents()
+    from registry_access.state.kubernetes.event_writer import KubernetesEvents
+    from registry_access.state.kubernetes.store import KubernetesStore
+
+    return KubernetesEvents(store.api, controller, settings.audit_writer) if isinstance(store, KubernetesStore) else LogEvents()
 
 
 def upstream_settings(settings: Settings) -> UpstreamSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -10,6 +10,7 @@ from proxy.exchange import Exchange
 from proxy.oci_errors import Challenger, OciError, refusal_error
 from registry_access.audit.interface import AuditTrail
 from registry_access.model.audit_event import Result
+from registry_access.model.budget import Budget
 from registry_access.model.decision import Reason
 from registry_access.model.errors import AuditUnavailable
 from registry_access.runtime.telemetry import Telemetry
@@ -18,28 +19,8 @@ _STRANGERS_PER_SECOND = 10.0
 _STRANGERS_AT_ONCE = 200.0
 
 
-@dataclass(slots=True)
-class Budget:
-    """A token bucket: `at_once` at first, then `per_second`. `clock` is monotonic, in seconds."""
-
-    per_second: float = _STRANGERS_PER_SECOND
-    at_once: float = _STRANGERS_AT_ONCE
-    clock: Callable[[], float] = monotonic
-    _left: float = field(init=False)
-    _filled: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._left, self._filled = self.at_once, self.clock()
-
-    def take(self) -> bool:
-        """Whether one more is within the budget."""
-        now = self.clock()
-        self._left = min(self.at_once, self._left + (now - self._filled) * self.per_second)
-        self._filled = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+def strangers_budget() -> Budget:
+    return Budget(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +33,7 @@ class Refusals:
     trail: AuditTrail
     telemetry: Telemetry
     challenger: Challenger
-    strangers: Budget = field(default_factory=Budget)
+    strangers: Budget = field(default_factory=strangers_budget)
 
     async def refuse(
         self, exchange: Exchange, *, scope: str = "", code: str = "", status: int = 0, headers: Mapping[str, str] | None = None

@@ -12,11 +12,11 @@ _UNDER_WAY_MAXIMUM = 50_000
 
 
 class ObservedTrail:
-    """`observe` must be quick and must not raise; what is under way is bounded, the oldest is forgotten first."""
+    """`observers` must be quick and must not raise; what is under way is bounded, the oldest is forgotten first."""
 
-    def __init__(self, trail: AuditTrail, observe: Callable[[AuditEvent, AuditOutcome], None]) -> None:
+    def __init__(self, trail: AuditTrail, *observers: Callable[[AuditEvent, AuditOutcome], None]) -> None:
         self._trail = trail
-        self._observe = observe
+        self._observers = observers
         self._under_way: OrderedDict[str, AuditEvent] = OrderedDict()
 
     async def start(self) -> None:
@@ -39,6 +39,10 @@ class ObservedTrail:
     async def record(self, event: AuditEvent, outcome: AuditOutcome) -> None:
         self._observe(event, outcome)
         await self._trail.record(event, outcome)
+
+    def _observe(self, event: AuditEvent, outcome: AuditOutcome) -> None:
+        for observe in self._observers:
+            observe(event, outcome)
 
     async def query(self, query: AuditQuery) -> Page:
         return await self._trail.query(query)

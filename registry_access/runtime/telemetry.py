@@ -41,6 +41,9 @@ class Telemetry:
             "akua_admission_audit_drops", "Admissions that could not be written into the audit trail."
         )
         self.install_syncs = self._counter("akua_install_syncs", "Reconciliations of installs.", "result")
+        self.events = self._counter(
+            "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
+        )
         self.tokens_minted = self._counter("akua_install_tokens_minted", "Install tokens minted.")
         self.certificate_expiry = self._gauge(
             "akua_certificate_expiry_timestamp_seconds", "When a serving certificate expires.", "server"

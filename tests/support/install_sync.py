@@ -12,6 +12,7 @@ from typing import Any
 
 from registry_access.model.errors import InvalidInput, StateUnavailable
 from registry_access.model.install_token import InstallTokenClaims, verify_install_token
+from registry_access.model.occurrence import Occurrence
 from registry_access.model.resources import Install, Key, Kind, PullGrant, Resource, Secret
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
@@ -75,6 +76,19 @@ class Remotes:
         return self.by_config[config]
 
 
+class Told:
+    """What people were told."""
+
+    def __init__(self) -> None:
+        self.occurrences: list[Occurrence] = []
+
+    def record(self, occurrence: Occurrence) -> None:
+        self.occurrences.append(occurrence)
+
+    def notes(self, reason: str) -> list[str]:
+        return [item.note for item in self.occurrences if item.reason == reason]
+
+
 @dataclass
 class Synced:
     store: StateStore
@@ -82,6 +96,7 @@ class Synced:
     reconciler: Reconciler
     keys: SigningKeys
     remotes: Remotes
+    told: Told
     offset: float = 0.0
 
     def now(self) -> float:
@@ -123,7 +138,7 @@ def space(name: str, **labels: str) -> dict[str, Any]:
 async def running_sync(store: StateStore) -> AsyncIterator[Synced]:
     """`store` has been started."""
     keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
-    telemetry = Telemetry()
+    telemetry, told = Telemetry(), Told()
     world: Synced
 
     def clock() -> float:
@@ -134,10 +149,10 @@ async def running_sync(store: StateStore) -> AsyncIterator[Synced]:
     references = InstallReferences(store.index)
     clusters = KnownClusters(store.index, local, references, remotes.connect)
     reconciler = Reconciler(
-        store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, clock
+        store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, told, clock
     )
     sync = InstallSync(store, reconciler, Affected(store.index, local, references), telemetry)
-    world = Synced(store, sync, reconciler, keys, remotes)
+    world = Synced(store, sync, reconciler, keys, remotes, told)
     task = asyncio.create_task(world.sync.run())
     yield world
     task.cancel()

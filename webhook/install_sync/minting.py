@@ -14,6 +14,7 @@ import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from registry_access.model.errors import InvalidToken
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token, verify_install_token
@@ -32,6 +33,10 @@ class InstallToken:
     claims: InstallTokenClaims
     token: str = field(repr=False)
     fresh: bool = False
+
+    @property
+    def expires(self) -> datetime:
+        return datetime.fromtimestamp(self.claims.expires_at, UTC)
 
     @property
     def renew_at(self) -> float:

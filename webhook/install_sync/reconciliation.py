@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from registry_access.model.errors import AkuaError, InvalidInput, NotFound
-from registry_access.model.resources import Condition, Install, Secret, TargetStatus
+from registry_access.model.errors import AkuaError, InvalidInput
+from registry_access.model.resources import Install, Secret, TargetStatus
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import SigningKeys
 from webhook.install_sync.cluster import TargetCluster
@@ -18,7 +19,8 @@ from webhook.install_sync.compilation import place
 from webhook.install_sync.minting import InstallToken, Minting, token_in
 from webhook.install_sync.ownership import Name
 from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
-from webhook.install_sync.status import cluster_condition, ready_condition, status_patch, synced_condition
+from webhook.install_sync.reporting import Reporting
+from webhook.install_sync.status import cluster_condition, ready_condition, synced_condition
 
 
 class Clusters(Protocol):
@@ -57,6 +59,7 @@ class Reconciler:
         keys: Callable[[], SigningKeys],
         minting: Minting,
         telemetry: Telemetry,
+        events: Recorder,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -65,6 +68,7 @@ class Reconciler:
         self._keys = keys
         self._minting = minting
         self._telemetry = telemetry
+        self._reporting = Reporting(store, events, clock)
         self._clock = clock
         self._last: dict[Name, InstallToken] = {}
         self._went_to: dict[Name, dict[str, TargetCluster]] = {}
@@ -81,10 +85,10 @@ class Reconciler:
             cluster = self._clusters.of(install)
             await cluster.refresh()
         except InvalidInput as error:
-            await self._report(install, (ready, cluster_condition(install, "ClusterInvalid", str(error))))
+            await self._reporting.report(install, (ready, cluster_condition(install, "ClusterInvalid", str(error))))
             return Outcome()
         except AkuaError as error:
-            await self._report(install, (ready, cluster_condition(install, "ClusterUnreachable", str(error))))
+            await self._reporting.report(install, (ready, cluster_condition(install, "ClusterUnreachable", str(error))))
             return Outcome(problem=str(error))
         token = self._token(install, cluster)
         went_to = self._went_to.setdefault((workspace, name), {})
@@ -105,7 +109,7 @@ class Reconciler:
         except AkuaError as error:
             problem = str(error)
         synced = synced_condition(install, targets, overlaps(cluster, install, placements))
-        await self._report(install, (ready, synced), targets, token)
+        await self._reporting.report(install, (ready, synced), targets, token)
         again = [token.renew_at, *([now + cluster.recheck_seconds] if cluster.recheck_seconds else [])]
         if install.expires_at is not None and install.expires_at.timestamp() > now:
             again.append(install.expires_at.timestamp())  # the Ready condition changes then
@@ -167,18 +171,3 @@ class Reconciler:
             await cluster.refresh()
             await self._provisioner.remove(cluster, workspace, name)
             went_to.pop(cluster.name, None)
-
-    async def _report(
-        self,
-        install: Install,
-        conditions: Sequence[Condition],
-        targets: Sequence[TargetStatus] | None = None,
-        token: InstallToken | None = None,
-    ) -> None:
-        patch = status_patch(install, conditions, targets, token, datetime.fromtimestamp(self._clock(), UTC))
-        if patch is None:
-            return
-        try:
-            await self._store.patch_status(install.key, patch)
-        except NotFound:
-            return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
+from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS
 from webhook.install_sync.minting import InstallToken
 
@@ -62,7 +63,7 @@ def status_patch(
     wanted: dict[str, object] = {"conditions": [condition.to_manifest() for condition in merged]}
     if token is not None:
         wanted["tokenID"] = token.claims.token_id
-        wanted["tokenExpiresAt"] = datetime.fromtimestamp(token.claims.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        wanted["tokenExpiresAt"] = rfc3339(token.expires)
     if targets is not None:
         # What is not synced comes first, should there be more than a status holds.
         listed = sorted(targets, key=lambda target: target.synced)[:MAXIMUM_TARGET_STATUS]

@@ -14,11 +14,11 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from registry_access.model.errors import AlreadyExists, Conflict, NotFound, StateError
 from registry_access.state.kubernetes.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.micro_time import micro_time
 from registry_access.state.leadership import Work
 
 logger = logging.getLogger(__name__)
@@ -109,14 +109,14 @@ class LeaderElection:
             lease = await self._api.request("GET", path, timeout=seconds)
         except NotFound:
             metadata = {"name": self._name}
-            body = {**_LEASE, "metadata": metadata, "spec": self._spec({}, _now())}
+            body = {**_LEASE, "metadata": metadata, "spec": self._spec({}, micro_time())}
             self._see(await self._api.request("POST", self._collection, body=body, timeout=seconds))
             return True
         self._see(lease)
         if self._is_others() and not self._is_over():
             return False
         metadata = {"name": self._name, "resourceVersion": lease["metadata"]["resourceVersion"]}
-        body = {**_LEASE, "metadata": metadata, "spec": self._spec(self._record, _now())}
+        body = {**_LEASE, "metadata": metadata, "spec": self._spec(self._record, micro_time())}
         self._see(await self._api.request("PUT", path, body=body, timeout=seconds))
         return True
 
@@ -141,7 +141,7 @@ class LeaderElection:
                 if self._holder() != self.identity:
                     return
                 metadata = {"name": self._name, "resourceVersion": lease["metadata"]["resourceVersion"]}
-                spec = {**self._record, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                spec = {**self._record, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time()}
                 self._see(await self._api.request("PUT", path, body={**_LEASE, "metadata": metadata, "spec": spec}, timeout=2))
 
     def _see(self, lease: Mapping[str, Any]) -> None:
@@ -171,8 +171,3 @@ async def _end(task: asyncio.Future[None]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()  # told already
-
-
-def _now() -> str:
-    """MicroTime: exactly six decimals."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

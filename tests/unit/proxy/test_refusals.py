@@ -10,7 +10,6 @@ import pytest
 
 from proxy.exchange import Exchange
 from proxy.oci_errors import _ANSWERS, Challenger, OciError, refusal_error
-from proxy.refusals import Budget
 from proxy.upstream.errors import (
     AddressRefused,
     LoginFailed,
@@ -141,16 +140,6 @@ def test_what_an_upstreams_status_means(status: int, asked: dict[str, str], reas
 )
 def test_what_an_upstreams_failure_means(error: UpstreamError, reason: Reason) -> None:
     assert judge_error(error, "ghcr.io").reason is reason
-
-
-def test_strangers_have_a_budget_that_fills_again() -> None:
-    now = [0.0]
-    budget = Budget(per_second=2, at_once=3, clock=lambda: now[0])
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-    now[0] = 0.5
-    assert [budget.take() for _ in range(2)] == [True, False]
-    now[0] = 1000
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
 
 
 def test_a_client_that_left_is_no_gates_doing() -> None:

@@ -12,7 +12,6 @@ import pytest
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_UID_ANNOTATION
-from registry_access.state.directory.store import DirectoryStore
 from tests.support.install_sync import (
     CONTROL_PLANE,
     HOST,
@@ -27,15 +26,6 @@ from tests.support.install_sync import (
 from tests.support.state_conformance import until
 from webhook.install_sync.ownership import CONTROL_PLANE_ANNOTATION
 from webhook.install_sync.reconciliation import Outcome
-
-
-@pytest.fixture
-async def synced(tmp_path: Path) -> AsyncIterator[Synced]:
-    store = DirectoryStore(tmp_path / "state", heartbeat_seconds=0.2)
-    await store.start()
-    async with running_sync(store) as world:
-        yield world
-    await store.stop()
 
 
 async def test_an_install_gets_its_secret_and_its_grant(synced: Synced) -> None:

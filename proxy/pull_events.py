@@ -1,0 +1,72 @@
+"""Why pulls fail, as Events of the install and, where the upstream refuses our login, of the registry credential.
+
+`kubectl describe install shop` then says what kubelet said on some node: reason, image, decision, who asked. Only what a
+verified token of an install that exists was refused is told, so a stranger makes no Event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, safe_text
+from registry_access.model.decision import Reason
+from registry_access.model.occurrence import occurrence
+from registry_access.model.resources import Install, RegistryCredential
+from registry_access.state.event_recorder import Recorder
+from registry_access.state.index import ResourceIndex
+
+PULL = "Pull"
+_REASONS: Mapping[Result, str] = {Result.REFUSED: "PullRefused", Result.CUT: "PullCut", Result.FAILED: "PullFailed"}
+# Part of how clients work: one that goes away, and one that asks for a further scope.
+_ORDINARY = frozenset({str(Reason.CLIENT_CLOSED), str(Reason.SCOPE_INSUFFICIENT)})
+_LOGIN = frozenset({str(Reason.UPSTREAM_UNAUTHORIZED), str(Reason.UPSTREAM_DENIED)})
+_MANIFESTS = frozenset({Operation.PULL_MANIFEST, Operation.HEAD_MANIFEST})
+_AGENT_MAXIMUM = 64
+
+
+class PullEvents:
+    """`observe` is told of every audited event."""
+
+    def __init__(self, index: ResourceIndex, recorder: Recorder) -> None:
+        self._index = index
+        self._recorder = recorder
+
+    def observe(self, event: AuditEvent, outcome: AuditOutcome) -> None:
+        word = _REASONS.get(outcome.result)
+        if word is None or not outcome.reason or outcome.reason in _ORDINARY or not event.install:
+            return
+        if outcome.reason == Reason.UPSTREAM_NOT_FOUND and event.operation not in _MANIFESTS:
+            return  # clients ask for referrers and blobs that need not be there
+        install = self._index.install(event.workspace, event.install)
+        if install is None:
+            return
+        note = (
+            f"{_image(event)}: {outcome.detail or outcome.reason} ({outcome.reason}, decision {event.decision_id}, "
+            f"asked by {_client(event)}); `akua audit list --install {event.install}` shows every one"
+        )
+        self._recorder.record(occurrence(install, word, PULL, note, warning=True, alike=outcome.reason))
+        if outcome.reason in _LOGIN:
+            self._tell_credential(event, outcome, install)
+
+    def _tell_credential(self, event: AuditEvent, outcome: AuditOutcome, install: Install) -> None:
+        credential: RegistryCredential | None = self._index.credential(event.workspace, outcome.credential)
+        if credential is None:
+            return
+        name = credential.metadata.name
+        note = (
+            f"{_image(event)}, pulled by install {install.metadata.name}: {outcome.detail or outcome.reason} ({outcome.reason}, "
+            f"decision {event.decision_id}); `akua credential test {name}` says what is wrong with the login"
+        )
+        self._recorder.record(occurrence(credential, "UpstreamRefused", PULL, note, warning=True, alike=outcome.reason))
+
+
+def _image(event: AuditEvent) -> str:
+    if not event.registry:
+        return "a token was asked for" if event.operation is Operation.TOKEN else "a login"
+    separator = "@" if event.reference.startswith("sha256:") else ":"
+    return f"{event.registry}/{event.repository}{f'{separator}{event.reference}' if event.reference else ''}"
+
+
+def _client(event: AuditEvent) -> str:
+    agent = safe_text(event.user_agent, _AGENT_MAXIMUM)
+    return " ".join(part for part in (event.client_address or "an unknown address", agent) if part)
