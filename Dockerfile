@@ -18,6 +18,7 @@ COPY cli cli
 COPY registry_access registry_access
 COPY webhook webhook
 COPY proxy proxy
+COPY node_trust node_trust
 RUN /opt/akua/bin/python -m pip install "setuptools>=80" \
  && /opt/akua/bin/python -m pip install --no-deps --no-build-isolation . \
  && /opt/akua/bin/python -m pip uninstall --yes setuptools pip \

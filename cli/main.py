@@ -20,6 +20,7 @@ from cli.doctor import doctor
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
+from cli.node_trust import node_trust
 from cli.presentation import show_bug, show_error
 from cli.product import product_app
 from cli.provisioning import bundle, sync, token
@@ -69,6 +70,7 @@ def options(
 app.command()(serve)
 app.command()(webhook)
 app.command()(proxy)
+app.command("node-trust")(node_trust)
 app.command()(demo)
 app.command()(image)
 app.command()(rewrite)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -34,6 +35,9 @@ from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
 
+if TYPE_CHECKING:
+    from registry_access.state.kubernetes.access import ClusterAccess
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,6 +51,15 @@ class SystemSecrets:
     @property
     def names(self) -> frozenset[str]:
         return self.needed | self.optional
+
+
+async def cluster_access(environment: Mapping[str, str] | None = None) -> ClusterAccess:
+    """Inside a pod the way to its own cluster, elsewhere the kubeconfig's. Raises StateUnavailable."""
+    from registry_access.state.kubernetes.access import in_cluster_access
+    from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
+
+    given = os.environ if environment is None else environment
+    return in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access(given)
 
 
 async def open_store(
@@ -69,14 +82,10 @@ async def open_store(
         from registry_access.state.directory.store import DirectoryStore
 
         return DirectoryStore(Path(location), watch=watch, on_problem=_log_problem)
-    from registry_access.state.kubernetes.access import in_cluster_access
-    from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
     from registry_access.state.kubernetes.store import KubernetesStore
 
-    given = os.environ if environment is None else environment
-    access = in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access(given)
     return KubernetesStore(
-        access,
+        await cluster_access(environment),
         kinds=kinds,
         system_secrets=system_secrets.names if system_secrets else None,
         optional_secrets=system_secrets.optional if system_secrets else (),

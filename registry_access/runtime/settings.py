@@ -125,6 +125,9 @@ class Settings:
         (), words, "Private networks (CIDR, comma-separated) that upstreams may be in."
     )
     upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
+    containerd_config_path: str = _setting(
+        "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
+    )
     log_level: str = _setting("info", level, "debug, info, warning or error.")
 
     @property

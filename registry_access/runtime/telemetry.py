@@ -48,6 +48,9 @@ class Telemetry:
         self.certificate_expiry = self._gauge(
             "akua_certificate_expiry_timestamp_seconds", "When a serving certificate expires.", "server"
         )
+        self.node_trust_looks = self._counter(
+            "akua_node_trust_looks", "Looks at what this node is to trust: written, unchanged or failed.", "result"
+        )
         self.log_drops = self._counter("akua_log_lines_dropped", "Log lines dropped because nobody read standard output.")
 
     def upstream_answered(self, registry: str, status: int, seconds: float) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node_trust.hosts_folder import HostsFolder, Trust
 from tests.integration.conftest import workspace
 from tests.support.akua_process import AkuaProcess, akua_serve
 from tests.support.containerd import Containerd, containerd
@@ -62,10 +63,8 @@ def akua(tmp_path_factory: pytest.TempPathFactory, upstream: DockerRegistry, nam
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory, akua: AkuaProcess, name: SilentName) -> Iterator[Containerd]:
     with containerd(tmp_path_factory.mktemp("containerd")) as running:
-        folder = running.certs_d / (name.host.replace(":", "_") + "_")
-        folder.mkdir()
-        certificate_authority().cert_pem.write_to_path(folder / "ca.crt")
-        (folder / "hosts.toml").write_text(f'server = "https://{akua.host}"\nca = "ca.crt"\n[host]\n')
+        ca = certificate_authority().cert_pem.bytes().decode()
+        HostsFolder(running.certs_d, name.host).write(Trust(f"https://{akua.host}", ca))
         yield running
 
 

@@ -32,7 +32,9 @@ def test_every_gate_and_reason_is_documented() -> None:
 
 def test_every_command_that_a_page_shows_exists() -> None:
     group = typer.main.get_command(app)
-    shown = {match for page in PAGES for match in re.findall(r"akua ([a-z]+(?: [a-z]+)?)", _code(page.read_text("utf-8")))}
+    shown = {
+        match for page in PAGES for match in re.findall(r"akua ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", _code(page.read_text("utf-8")))
+    }
     assert shown
     for words in shown:
         name, _, second = words.partition(" ")

@@ -1,0 +1,122 @@
+"""containerd's configuration of one registry host: the folder ``certs.d/HOST`` with ``hosts.toml`` and ``ca.crt``.
+
+containerd reads it at every pull. A file that it cannot decode makes it ask the host's own name, so each file is replaced as a
+whole, the CA first. Files that others wrote are never touched.
+(containerd, docs/hosts.md; its loader was tried from 1.6 to 2.2: docs/decisions/0004-basic-for-mirrored-requests.md)
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_access.model.errors import InvalidInput
+
+_AUTHOR = "# Written by akua node-trust"
+MARKER = f"{_AUTHOR}, which replaces it: changes are lost. `akua node-trust --remove` takes it away.\n"
+HOSTS, CA = "hosts.toml", "ca.crt"
+_READABLE, _ENTERABLE = 0o644, 0o755  # nothing here is secret
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Where a host is to be asked for, and the PEM bundle of CAs whose certificates are believed there.
+
+    `server` is ``https://address[:port]``.
+    """
+
+    server: str
+    ca: str
+
+    def hosts_toml(self) -> str:
+        """`server` alone: never the host's own name. containerd up to 1.7 decodes no file without a `host` table."""
+        return f'{MARKER}server = "{self.server}"\nca = "{CA}"\n[host]\n'
+
+    def ca_crt(self) -> str:
+        return f"{MARKER}{self.ca.strip()}\n"
+
+
+class HostsFolder:
+    """The folder of `host` below `root`, containerd's `config_path`."""
+
+    def __init__(self, root: Path, host: str) -> None:
+        self.path = root / _folder_name(host)
+        self._plain = root / host
+
+    def write(self, trust: Trust) -> bool:
+        """Whether anything was different and has been replaced. Raises InvalidInput when it is not ours, or cannot be written."""
+        self._refuse_foreign()
+        wanted = {CA: trust.ca_crt(), HOSTS: trust.hosts_toml()}
+        try:
+            self.path.mkdir(mode=_ENTERABLE, parents=True, exist_ok=True)
+            self.path.chmod(_ENTERABLE)  # whatever the umask
+            changed = [name for name, content in wanted.items() if _replace(self.path / name, content)]
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return bool(changed)
+
+    def remove(self) -> bool:
+        """Whether there was something of ours, now gone. Raises InvalidInput as `write` does."""
+        self._refuse_foreign()
+        try:
+            # containerd without hosts.toml believes a CA that is left alone for the host's own name: it is the last to go.
+            found = [name for name in (HOSTS, CA) if _unlinked(self.path / name)]
+            with suppress(OSError):  # somebody's other files stay, and the folder with them
+                self.path.rmdir()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return bool(found)
+
+    def _refuse_foreign(self) -> None:
+        for file in (self.path / HOSTS, self.path / CA, self._plain / HOSTS):
+            try:
+                foreign = not file.read_bytes().startswith(_AUTHOR.encode())
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _unusable(file, error) from error
+            if foreign:
+                raise InvalidInput(
+                    "was not written by akua node-trust and is left as it is",
+                    field=str(file),
+                    remedy="remove it, or keep it and run no node-trust on this node",
+                )
+
+
+def _folder_name(host: str) -> str:
+    """containerd looks for ``name_port_`` first and for ``name:port`` after it (hosts.go, hostDirectory)."""
+    name, colon, port = host.rpartition(":")
+    return f"{name}_{port}_" if colon and name else host
+
+
+def _replace(file: Path, content: str) -> bool:
+    """Whether `file` said something else. Whole or not at all, a power cut included."""
+    with suppress(FileNotFoundError):
+        if file.read_bytes() == content.encode():
+            return False
+    temporary = file.with_name(f".{file.name}.akua")  # no name that containerd reads
+    with temporary.open("wb") as out:
+        out.write(content.encode())
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.chmod(_READABLE)
+    temporary.replace(file)
+    return True
+
+
+def _unlinked(file: Path) -> bool:
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unusable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"cannot be used: {error.strerror or error}",
+        field=str(path),
+        remedy="run as the user that owns containerd's config_path (root), or name the folder with --config-path",
+    )
