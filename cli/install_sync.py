@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.leader_chores import leader_chores, steadily
 from cli.wiring import event_recorder
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
@@ -21,7 +23,7 @@ from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
 from registry_access.state.kubernetes.leader_election import LeaderElection
 from registry_access.state.kubernetes.polled_store import PolledStore
 from registry_access.state.kubernetes.store import KubernetesStore
-from registry_access.state.leadership import Leadership
+from registry_access.state.leadership import Leadership, Work
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
 from webhook.install_sync.affected import Affected
 from webhook.install_sync.cluster import TargetCluster
@@ -46,6 +48,7 @@ class InstallSyncParts:
     key_care: KeyCare
     leadership: Leadership
     events: EventRecorder
+    chores: Mapping[str, Work]
 
     async def run(self) -> None:
         """Until cancelled: of all processes that share the state, one at a time syncs."""
@@ -62,6 +65,8 @@ class InstallSyncParts:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.key_care.run(), name="key care")
             tasks.create_task(self.controller.run(), name="install sync")
+            for name, work in self.chores.items():
+                tasks.create_task(steadily(name, work), name=name)
 
 
 async def build_install_sync(settings: Settings, store: StateStore, telemetry: Telemetry) -> InstallSyncParts:
@@ -84,6 +89,7 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
         KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=MANAGER),
         leadership_of(settings, store),
         events,
+        leader_chores(settings, store),
     )
 
 

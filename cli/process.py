@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
+from cli.leader_chores import kept_secrets
+from cli.secret_certificate import SecretCertificate
 from cli.wiring import Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
 from registry_access.audit.interface import AuditTrail
 from registry_access.audit.trail import sql_trail
-from registry_access.model.certificate_names import CA_SECRET, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
+from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
@@ -33,6 +35,7 @@ from webhook.admission.audit import AdmissionAudit
 
 logger = logging.getLogger(__name__)
 PROXY, WEBHOOK = "proxy", "webhook"
+_CERTIFICATE_SECRETS = {PROXY: PROXY_CERTIFICATE, WEBHOOK: WEBHOOK_CERTIFICATE}
 _RENEWAL_SECONDS = 3600.0
 _PROXY_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
 _WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
@@ -63,6 +66,7 @@ class Process:
     proxy_parts: Proxy | None = None
     sync: InstallSyncParts | None = None
     servers: Servers | None = None
+    certificates: dict[str, SecretCertificate] = field(default_factory=dict)
 
     @property
     def authority(self) -> LocalAuthority:
@@ -90,6 +94,9 @@ class Process:
             stack.push_async_callback(store.stop)
             await store.start()
             redact_secrets(store.index, self.redactor)
+            for certificate in self.certificates.values():
+                stack.callback(certificate.follow(store.index, self.servers.reload_certificate))
+            self.health.add("certificate", self._certificate_problem)
             self.health.add("state", lambda: "" if store.synced else "the state has not been read yet")
             if self.proxy:
                 self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
@@ -137,20 +144,20 @@ class Process:
 
     @property
     def _own_certificate(self) -> bool:
-        return self.webhook and not self.settings.webhook_tls_certificate
+        return self.webhook and not self.settings.webhook_tls_certificate and not self.settings.in_cluster
 
     def _kinds(self) -> frozenset[Kind]:
         return (_PROXY_KINDS if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
 
     def _system_secrets(self) -> SystemSecrets:
         """By name, so that RBAC can give each program just these."""
-        needed, optional = {INSTALL_TOKEN_JWKS}, set()
+        needed = {INSTALL_TOKEN_JWKS}
+        optional = {name for server, name in _CERTIFICATE_SECRETS.items() if server in self.certificates}
         if self.proxy:
             needed.add(ACCESS_TOKEN_KEYS)
-            optional.add(PROXY_CERTIFICATE)
         if self.webhook:
             needed.add(INSTALL_TOKEN_KEYS)
-            optional |= {WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE, CA_SECRET}
+            optional |= kept_secrets(self.settings)
         return SystemSecrets(frozenset(needed), frozenset(optional))
 
     def _listeners(self, apps: dict[str, _Later]) -> list[Listener]:
@@ -159,12 +166,24 @@ class Process:
             Listener(OPERATIONS, create_operations_app(self.health, self.telemetry, self._refresh), settings.operations_address)
         ]
         if self.proxy:
-            tls = _files(settings.proxy_tls_certificate, settings.proxy_tls_key)
+            tls = self._tls(PROXY, settings.proxy_tls_certificate, settings.proxy_tls_key)
             listeners.append(Listener(PROXY, apps[PROXY], settings.proxy_address, tls))
         if self.webhook:
-            given = _files(settings.webhook_tls_certificate, settings.webhook_tls_key)
-            listeners.append(Listener(WEBHOOK, apps[WEBHOOK], settings.webhook_address, given or self._issue()))
+            tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key)
+            listeners.append(Listener(WEBHOOK, apps[WEBHOOK], settings.webhook_address, tls or self._issue()))
         return listeners
+
+    def _tls(self, server: str, certificate: str, key: str) -> TlsFiles | None:
+        """Files that were given or, in a cluster, those that the Secret is written to."""
+        if certificate:
+            return TlsFiles(Path(certificate), Path(key))
+        if not self.settings.in_cluster or (server == PROXY and not self.settings.proxy_tls):
+            return None
+        self.certificates[server] = SecretCertificate(server, _CERTIFICATE_SECRETS[server], self.home / "tls")
+        return self.certificates[server].files
+
+    def _certificate_problem(self) -> str:
+        return "; ".join(problem for each in self.certificates.values() if (problem := each.problem()))
 
     def _issue(self) -> TlsFiles:
         host = self.settings.webhook_address.host
@@ -187,10 +206,6 @@ class Process:
     def _started(self, started: Callable[[], None]) -> None:
         logger.info("serving", extra={name: self.address(name) for name in self.names})
         started()
-
-
-def _files(certificate: str, key: str) -> TlsFiles | None:
-    return TlsFiles(Path(certificate), Path(key)) if certificate else None
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -73,7 +73,7 @@ def _run(context: typer.Context, *, proxy: bool, webhook: bool, **given: str) ->
 def _announce(process: Process) -> None:
     """For a person who looks; programs read the log on standard output."""
     schemes = {
-        PROXY: "https" if process.settings.proxy_tls_certificate else "http",
+        PROXY: "https" if process.settings.proxy_tls else "http",
         WEBHOOK: "https",
         OPERATIONS: "http",
     }

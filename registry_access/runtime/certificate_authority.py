@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -33,25 +33,25 @@ class CertificateAuthority:
     pair: KeyPair
 
     @classmethod
-    def new(cls, name: str, days: int) -> CertificateAuthority:
+    def new(cls, name: str, days: int, now: datetime.datetime | None = None) -> CertificateAuthority:
         key = ec.generate_private_key(ec.SECP256R1())
         # Two CAs of one name, side by side during a rotation, are told apart by their key identifiers.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
-            _builder(subject, subject, key, days)
+            _builder(subject, subject, key, days, now)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(key, hashes.SHA256())
         )
         return cls(KeyPair(certificate.public_bytes(_PEM), _pem(key)))
 
-    def issue(self, hosts: Sequence[str], days: int = SERVING_DAYS) -> KeyPair:
+    def issue(self, hosts: Sequence[str], days: int = SERVING_DAYS, now: datetime.datetime | None = None) -> KeyPair:
         """A serving certificate for names and IP addresses. Raises ValueError when the CA's own PEM is no certificate and key."""
         certificate, signer = self._loaded()
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
         signed = (
-            _builder(name, certificate.subject, key, days)
+            _builder(name, certificate.subject, key, days, now)
             .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -63,19 +63,7 @@ class CertificateAuthority:
 
     def vouches(self, pair: KeyPair, hosts: Iterable[str], now: datetime.datetime) -> bool:
         """Whether a serving certificate is this CA's, belongs to its key, is for just these hosts, and good for 30 days more."""
-        try:
-            certificate = x509.load_pem_x509_certificate(pair.certificate)
-            key = serialization.load_pem_private_key(pair.key, None)
-            certificate.verify_directly_issued_by(self._loaded()[0])
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-            return False  # whatever is wrong with it, a new one mends
-        left = certificate.not_valid_after_utc - now
-        return (
-            left >= datetime.timedelta(days=RENEW_DAYS)
-            and certificate.public_key() == key.public_key()
-            and set(names) == {_alternative(host) for host in hosts}
-        )
+        return is_good(pair, self.pair.certificate, hosts, now)
 
     @property
     def expiry(self) -> datetime.datetime:
@@ -89,8 +77,53 @@ class CertificateAuthority:
         return x509.load_pem_x509_certificate(self.pair.certificate), key
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def is_good(pair: KeyPair, issuer: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
+    """Whether a serving certificate is from the CA certificate `issuer` (PEM), belongs to its key, is for just these hosts, and
+    good for 30 days more.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False  # whatever is wrong with it, a new one mends
+    return (
+        certificate.not_valid_after_utc - now >= datetime.timedelta(days=RENEW_DAYS)
+        and has_issued(issuer, pair.certificate)
+        and belong_together(pair)
+        and set(names) == {_alternative(host) for host in hosts}
+    )
+
+
+def has_issued(issuer: bytes, certificate: bytes) -> bool:
+    """Whether the CA certificate `issuer` signed `certificate`, both PEM."""
+    try:
+        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(x509.load_pem_x509_certificate(issuer))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def belong_together(pair: KeyPair) -> bool:
+    """Whether the pair is a certificate (or a chain, its own first) and that certificate's private key."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        return certificate.public_key() == serialization.load_pem_private_key(pair.key, None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+
+
+def certificates_in(pem: bytes) -> list[bytes]:
+    """Each certificate of a bundle, PEM with a line's end; none when there is no bundle."""
+    try:
+        return [each.public_bytes(_PEM) for each in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
+        return []
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, now: datetime.datetime | None
+) -> x509.CertificateBuilder:
+    now = now or datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -26,6 +26,7 @@ from registry_access.runtime.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 OPERATIONS = "operations"
 _RELOAD_SECONDS = 2.0
+Stamp = tuple[tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,17 @@ class Servers:
         self._stop = asyncio.Event()
         self._bound = _bind_all(listeners)
         self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
+        self._loaded: dict[str, Stamp] = {}
 
     def port(self, name: str) -> int:
         """The port that the listener `name` got."""
         return next(int(sock.getsockname()[1]) for listener, sock in self._bound if listener.name == name)
+
+    def reload_certificate(self, name: str) -> None:
+        """Takes up the files of the listener `name` now, instead of within 2 s."""
+        for listener, server, _ in self._servers:
+            if listener.name == name and listener.tls and server.config.ssl:
+                self._reload(listener, listener.tls, server.config.ssl)
 
     def stop(self) -> None:
         """Begins the shutdown: not ready, drain, return from `run`."""
@@ -150,28 +158,34 @@ class Servers:
 
     async def _reload_certificates(self) -> None:
         """New handshakes get the new certificate; connections that stand keep theirs."""
-        seen: dict[str, tuple[int, int]] = {}
         while True:
-            for listener, server, _ in self._servers:
-                if listener.tls and server.config.ssl:
-                    self._reload(listener, listener.tls, server.config.ssl, seen)
+            for listener, _, _ in self._servers:
+                self.reload_certificate(listener.name)
             await asyncio.sleep(_RELOAD_SECONDS)
 
-    def _reload(self, listener: Listener, tls: TlsFiles, context: ssl.SSLContext, seen: dict[str, tuple[int, int]]) -> None:
+    def _reload(self, listener: Listener, tls: TlsFiles, context: ssl.SSLContext) -> None:
         try:
-            stamp = (tls.certificate.stat().st_mtime_ns, tls.key.stat().st_mtime_ns)
-            if seen.get(listener.name) == stamp:
+            stamp = (_stamp(tls.certificate), _stamp(tls.key))
+            if self._loaded.get(listener.name) == stamp:
                 return
             expiry = load_pem_x509_certificate(tls.certificate.read_bytes()).not_valid_after_utc.timestamp()
+            # Tried elsewhere first: a certificate without its key would leave the live context with no key at all.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
             context.load_cert_chain(tls.certificate, tls.key)
         except (OSError, ssl.SSLError, ValueError) as error:
             # Certificate and key are often replaced one after the other: the next look finds both.
             logger.warning("the %s certificate cannot be loaded; the old one serves on: %s", listener.name, error)
             return
-        if listener.name in seen:
+        if listener.name in self._loaded:
             logger.info("the %s certificate was reloaded", listener.name)
-        seen[listener.name] = stamp
+        self._loaded[listener.name] = stamp
         self._telemetry.certificate_expiry.labels(listener.name).set(expiry)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Differs for every new content of a file, even when two came within one tick of the file system's clock."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _bind_all(listeners: Sequence[Listener]) -> list[tuple[Listener, socket.socket]]:

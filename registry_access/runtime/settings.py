@@ -85,6 +85,12 @@ def state_location(value: str) -> str:
     return value
 
 
+def certificates(value: str) -> str:
+    if value not in ("managed", "external"):
+        raise InvalidInput("is neither managed nor external", remedy="write managed, or external where cert-manager does it")
+    return value
+
+
 def words(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
@@ -107,11 +113,21 @@ class Settings:
     proxy_address: Address = _setting(_PROXY, address, "Where the proxy listens.")
     webhook_address: Address = _setting(_WEBHOOK, address, "Where the admission webhook listens, with TLS.")
     operations_address: Address = _setting(_OPERATIONS, address, "Where /livez, /readyz and /metrics are served.")
+    certificates: str = _setting(
+        "managed",
+        certificates,
+        "In a cluster, who writes the Secrets that certificates are served from: managed (we do) or external (cert-manager).",
+    )
+    proxy_plain_http: bool = _setting(
+        False, flag, "In a cluster, the proxy speaks plain HTTP, behind an ingress that ends TLS; else Secret akua-proxy-tls."
+    )
     proxy_tls_certificate: str = _setting(
-        "", text, "PEM file for the proxy; empty: plain HTTP, for loopback or behind an ingress."
+        "", text, "PEM file for the proxy; empty: by Secret in a cluster, else plain HTTP, for loopback or behind an ingress."
     )
     proxy_tls_key: str = _setting("", text, "PEM file with the proxy's key.")
-    webhook_tls_certificate: str = _setting("", text, "PEM file for the webhook; empty: `akua serve` makes its own below .akua.")
+    webhook_tls_certificate: str = _setting(
+        "", text, "PEM file for the webhook; empty: by Secret in a cluster, else one of our own below .akua."
+    )
     webhook_tls_key: str = _setting("", text, "PEM file with the webhook's key.")
     staleness_limit: float = _setting(15.0, duration, "Pulls are refused when the state was not proven current for this long.")
     install_token_lifetime: float = _setting(30 * 86400.0, duration, "How long an install token is valid.")
@@ -131,9 +147,19 @@ class Settings:
     log_level: str = _setting("info", level, "debug, info, warning or error.")
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether the state, and with it certificates without files, is a cluster's."""
+        return self.state == "kubernetes"
+
+    @property
+    def proxy_tls(self) -> bool:
+        """Whether the proxy speaks TLS itself."""
+        return bool(self.proxy_tls_certificate) or (self.in_cluster and not self.proxy_plain_http)
+
+    @property
     def realm_url(self) -> str:
         """Where clients reach the proxy. Without TLS of our own a loopback name can only mean plain HTTP, as docker takes it."""
-        local = self.host.startswith(("127.", "localhost:")) and not self.proxy_tls_certificate
+        local = self.host.startswith(("127.", "localhost:")) and not self.proxy_tls
         return self.external_url or f"{'http' if local else 'https'}://{self.host}"
 
 
@@ -197,6 +223,10 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
         if bool(certificate) is not bool(key):
             missing = f"{server}_tls_{'key' if certificate else 'certificate'}"
             problems.append(InvalidInput("is missing", field=PREFIX + missing.upper(), remedy="certificate and key go together"))
+    if settings.proxy_plain_http and settings.proxy_tls_certificate:
+        problems.append(
+            InvalidInput("contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="give one of them")
+        )
     bounds = (("access_token_lifetime", 60, 3600), ("install_token_lifetime", 600, 400 * 86400), ("staleness_limit", 1, 3600))
     for name, low, high in bounds:
         if not low <= getattr(settings, name) <= high:

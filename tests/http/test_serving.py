@@ -119,6 +119,28 @@ async def test_a_swapped_certificate_is_served_without_a_failed_handshake(
     await running
 
 
+async def test_a_certificate_whose_key_comes_later_is_not_served_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_access.runtime.serving._RELOAD_SECONDS", 0.02)
+    listener = Listener("webhook", APP, Address("127.0.0.1", 0), issue(tmp_path, "first"))
+    servers = Servers([listener], telemetry=Telemetry(), health=Health(), drain=1)
+    started = asyncio.Event()
+    running = asyncio.create_task(servers.run(started.set))
+    await started.wait()
+    other = tmp_path / "other"
+    other.mkdir()
+    issue(other, "second")
+    (other / "tls.crt").replace(tmp_path / "tls.crt")
+    await asyncio.sleep(0.2)
+    assert await served_name(servers.port("webhook")) == "first"
+    (other / "tls.key").replace(tmp_path / "tls.key")
+    servers.reload_certificate("webhook")
+    assert await served_name(servers.port("webhook")) == "second"
+    servers.stop()
+    await running
+
+
 async def test_a_stream_may_end_before_the_process_does() -> None:
     """Fault 20."""
     release = asyncio.Event()

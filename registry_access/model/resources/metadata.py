@@ -34,6 +34,7 @@ ORIGINAL_IMAGES_ANNOTATION = f"{GROUP}/original-images"  # on a pod: JSON object
 INSTALLS_ANNOTATION = f"{GROUP}/installs"  # on a pod: the installs whose grants rewrote it, comma-separated
 PART_LABEL = f"{GROUP}/part"  # on our own pods: webhook | proxy | node-trust
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+PART_OF: Mapping[str, str] = MappingProxyType({"app.kubernetes.io/part-of": "akua-registry-access"})
 MANAGER = "akua-install-sync"
 SYSTEM_NAMESPACE = "akua-system"
 

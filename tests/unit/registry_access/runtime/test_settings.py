@@ -20,6 +20,8 @@ def test_a_loopback_host_without_tls_is_plain_http() -> None:
     assert Settings(host="localhost:15000").realm_url == "http://localhost:15000"
     assert Settings(host="127.0.0.1:15000", proxy_tls_certificate="c", proxy_tls_key="k").realm_url == "https://127.0.0.1:15000"
     assert Settings(host="127.0.0.1:15000", external_url="https://x").realm_url == "https://x"
+    assert Settings(host="127.0.0.1:15000", state="kubernetes").realm_url == "https://127.0.0.1:15000"
+    assert Settings(host="127.0.0.1:15000", state="kubernetes", proxy_plain_http=True).realm_url == "http://127.0.0.1:15000"
 
 
 def test_environment_wins_over_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Telling everybody whom to trust: the ConfigMap `akua-ca`, and the caBundle of every webhook of `akua-webhook`."""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
+from registry_access.model.resources.metadata import MANAGED_BY_LABEL, PART_OF, SYSTEM_NAMESPACE
+from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, RawObjects
+
+logger = logging.getLogger(__name__)
+MANAGER = "akua-certificates"
+WEBHOOK_CONFIGURATION = "akua-webhook"
+LABELS = {MANAGED_BY_LABEL: MANAGER, **PART_OF}
+
+
+class Publication:
+    """Writes only what is not as it should be. Raises StateError, and InvalidManifest when the webhooks change meanwhile."""
+
+    def __init__(self, objects: RawObjects) -> None:
+        self._objects = objects
+
+    async def config_map(self, bundle: bytes) -> None:
+        text = bundle.decode("ascii")
+        found = await self._objects.find(CONFIG_MAP, SYSTEM_NAMESPACE, CA_CONFIG_MAP)
+        if found is not None and (found.get("data") or {}).get(CA_ENTRY) == text:
+            return
+        metadata = {"name": CA_CONFIG_MAP, "namespace": SYSTEM_NAMESPACE, "labels": LABELS}
+        await self._objects.apply(CONFIG_MAP, {"metadata": metadata, "data": {CA_ENTRY: text}}, manager=MANAGER)
+        logger.info("the CA bundle was published in ConfigMap %s/%s", SYSTEM_NAMESPACE, CA_CONFIG_MAP)
+
+    async def webhooks(self, bundle: bytes) -> None:
+        """Touches nothing but caBundle: some platforms add selectors of their own. Without the configuration, does nothing."""
+        found = await self._objects.find(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION)
+        wanted = base64.b64encode(bundle).decode()
+        operations: list[dict[str, object]] = []
+        for place, webhook in enumerate((found or {}).get("webhooks") or ()):
+            if webhook.get("clientConfig", {}).get("caBundle") != wanted:
+                # The test makes sure that it still is the same webhook that stands in this place.
+                operations.append({"op": "test", "path": f"/webhooks/{place}/name", "value": webhook["name"]})
+                operations.append({"op": "add", "path": f"/webhooks/{place}/clientConfig/caBundle", "value": wanted})
+        if operations:
+            await self._objects.patch(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION, operations, manager=MANAGER)
+            logger.info("the caBundle of MutatingWebhookConfiguration %s was written", WEBHOOK_CONFIGURATION)

@@ -1,0 +1,48 @@
+"""Serving certificates: for which names, and when there must be a new one. Pure: time comes in, nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from registry_access.model.certificate_names import CA_ENTRY, CERTIFICATE_ENTRY, KEY_ENTRY
+from registry_access.model.resources import Secret
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.runtime.certificate_authority import KeyPair, is_good
+from webhook.certificates.authorities import Authorities
+
+PROXY_SERVICE, WEBHOOK_SERVICE = "akua-proxy", "akua-webhook"
+
+
+def webhook_hosts() -> Sequence[str]:
+    """As the API server calls it, and loopback, for a look from inside the pod."""
+    return (*_service_names(WEBHOOK_SERVICE), "localhost", "127.0.0.1")
+
+
+def proxy_hosts(host: str, external_url: str, service: Mapping[str, Any] | None) -> Sequence[str]:
+    """The name that images carry, the URL that clients use, the Service's names and its addresses while there is one."""
+    external = urlsplit(external_url).hostname if external_url else None
+    named = [urlsplit(f"//{host}").hostname or host, external, *_service_names(PROXY_SERVICE)]
+    spec = (service or {}).get("spec") or {}
+    addresses = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return tuple(dict.fromkeys(name for name in (*named, *addresses) if name and name != "None"))
+
+
+def entries_to_write(
+    secret: Secret | None, authorities: Authorities, hosts: Sequence[str], now: float, *, requested: bool
+) -> Mapping[str, bytes]:
+    """What must change in a serving Secret; nothing while its certificate is good for 30 days more and nobody wants another."""
+    moment, bundle = datetime.fromtimestamp(now, UTC), authorities.bundle()
+    data = secret.data if secret else {}
+    present = KeyPair(data.get(CERTIFICATE_ENTRY, b""), data.get(KEY_ENTRY, b""))
+    if not requested and is_good(present, authorities.current(now).certificate, hosts, moment):
+        return {} if data.get(CA_ENTRY) == bundle else {CA_ENTRY: bundle}
+    fresh = authorities.signer(now).issue(hosts, now=moment)
+    return {CERTIFICATE_ENTRY: fresh.certificate, KEY_ENTRY: fresh.key, CA_ENTRY: bundle}
+
+
+def _service_names(service: str) -> Sequence[str]:
+    name = f"{service}.{SYSTEM_NAMESPACE}.svc"
+    return name, f"{name}.cluster.local"
