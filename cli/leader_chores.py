@@ -14,6 +14,7 @@ from registry_access.state.kubernetes.raw_objects import RawObjects
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.leadership import Work
 from webhook.certificates.keeper import CertificateKeeper, Served
+from webhook.workspace_access import WorkspaceAccess
 
 logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 5.0
@@ -24,7 +25,7 @@ def leader_chores(settings: Settings, store: StateStore) -> Mapping[str, Work]:
     if not isinstance(store, KubernetesStore):
         return {}
     objects = RawObjects(store.api)
-    chores: dict[str, Work] = {}
+    chores: dict[str, Work] = {"workspace access": WorkspaceAccess(store.index, objects).run}
     served = _served(settings)
     if served.webhook or served.proxy:
         chores["certificates"] = CertificateKeeper(store, objects, served, time.time).run
