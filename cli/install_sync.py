@@ -49,6 +49,7 @@ class InstallSyncParts:
     leadership: Leadership
     events: EventRecorder
     chores: Mapping[str, Work]
+    telemetry: Telemetry
 
     async def run(self) -> None:
         """Until cancelled: of all processes that share the state, one at a time syncs."""
@@ -62,11 +63,15 @@ class InstallSyncParts:
         await self.clusters.close()
 
     async def _work(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.key_care.run(), name="key care")
-            tasks.create_task(self.controller.run(), name="install sync")
-            for name, work in self.chores.items():
-                tasks.create_task(steadily(name, work), name=name)
+        self.telemetry.install_sync_leading.set(1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.key_care.run(), name="key care")
+                tasks.create_task(self.controller.run(), name="install sync")
+                for name, work in self.chores.items():
+                    tasks.create_task(steadily(name, work), name=name)
+        finally:
+            self.telemetry.install_sync_leading.set(0)
 
 
 async def build_install_sync(settings: Settings, store: StateStore, telemetry: Telemetry) -> InstallSyncParts:
@@ -90,6 +95,7 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
         leadership_of(settings, store),
         events,
         leader_chores(settings, store),
+        telemetry,
     )
 
 

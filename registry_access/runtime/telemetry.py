@@ -44,6 +44,7 @@ class Telemetry:
         self.events = self._counter(
             "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
         )
+        self.install_sync_leading = self._gauge("akua_install_sync_leading", "1 in the process that syncs installs, else 0.")
         self.tokens_minted = self._counter("akua_install_tokens_minted", "Install tokens minted.")
         self.certificate_expiry = self._gauge(
             "akua_certificate_expiry_timestamp_seconds", "When a serving certificate expires.", "server"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -22,9 +23,19 @@ BUILDS = ("base", *(f"base+{name}" for name in COMPONENTS), *(f"overlays/{name}"
 Manifest = dict[str, Any]
 
 
+def built(build: str, *settings: str) -> list[Manifest]:
+    """The objects of one of BUILDS, a fresh copy; `settings` (AKUA_X=value) are merged into akua-settings as an overlay does."""
+    manifests: list[Manifest] = json.loads(_built_json(build, settings))
+    return manifests
+
+
 @cache
-def built_text(build: str, settings: tuple[str, ...] = ()) -> str:
-    """What kustomize prints for one of BUILDS; `settings` (AKUA_X=value) are merged into akua-settings as an overlay does."""
+def _built_json(build: str, settings: tuple[str, ...]) -> str:
+    text = _built_text(build, settings)
+    return json.dumps([document for document in yaml.load_all(text, _Loader) if document])
+
+
+def _built_text(build: str, settings: tuple[str, ...]) -> str:
     base, *components = build.split("+")
     if not components and not settings:
         return _kustomize(MANIFESTS / base)
@@ -39,11 +50,6 @@ def built_text(build: str, settings: tuple[str, ...] = ()) -> str:
         }
         (root / "kustomization.yaml").write_text(yaml.safe_dump(document))
         return _kustomize(root)
-
-
-def built(build: str, *settings: str) -> list[Manifest]:
-    """The objects of one of BUILDS, a fresh copy."""
-    return [document for document in yaml.load_all(built_text(build, settings), _Loader) if document]
 
 
 def of_kind(manifests: Iterable[Manifest], *kinds: str) -> list[Manifest]:
