@@ -103,11 +103,13 @@ def test_every_refused_write_and_every_stale_watch_is_heard_of() -> None:
 
 
 def test_prometheus_finds_the_ports() -> None:
-    manifests = built(BUILD)
+    manifests = built("base+prometheus+node-trust")
     monitor = named(manifests, "ServiceMonitor", "akua-registry-access")["spec"]
     wanted = monitor["selector"]["matchLabels"]
+    parts = ("akua-proxy", "akua-webhook", "akua-node-trust")
     services = [each for each in of_kind(manifests, "Service") if wanted.items() <= each["metadata"]["labels"].items()]
-    assert {service["metadata"]["labels"][monitor["jobLabel"]] for service in services} == {"akua-proxy", "akua-webhook"}
+    assert {service["metadata"]["labels"][monitor["jobLabel"]] for service in services} == set(parts)
+    assert {service["metadata"]["namespace"] for service in services} == set(monitor["namespaceSelector"]["matchNames"])
     (endpoint,) = monitor["endpoints"]
     for service in services:
         (port,) = service["spec"]["ports"]
