@@ -60,12 +60,13 @@ class ClusterProcess:
 
 
 def install_rights(plane: ControlPlane) -> None:
-    """Our namespace, and the ServiceAccounts and RBAC of the manifests."""
+    """Our namespace, and the manifests' ServiceAccounts, RBAC, and policy on what the install sync may write."""
     plane.kubectl("apply", "-f", str(MANIFESTS / "namespace.yaml"))
     for part in ("webhook", "proxy"):
         for name in ("service-account", "role", "cluster-role"):
             plane.kubectl("apply", "-f", str(MANIFESTS / part / f"{name}.yaml"))
-    plane.kubectl("apply", "-f", str(MANIFESTS / "workspaces" / "cluster-roles.yaml"))
+    for file in ("workspaces/cluster-roles.yaml", "webhook/write-policy.yaml"):
+        plane.kubectl("apply", "-f", str(MANIFESTS / file))
 
 
 @contextmanager

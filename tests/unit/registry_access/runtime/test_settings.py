@@ -59,7 +59,9 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         "AKUA_DRAIN": "soon",
         "AKUA_LOG_LEVEL": "loud",
         "AKUA_PROXY_TLS_CERTIFICATE": "cert.pem",
+        "AKUA_PROXY_PLAIN_HTTP": "true",
         "AKUA_WEBHOOK_TLS_KEY": "key.pem",
+        "AKUA_CERTIFICATES": "none",
         "AKUA_ACCESS_TOKEN_LIFETIME": "5s",
         "AKUA_STALENES_LIMIT": "5s",
     }
@@ -76,12 +78,14 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         "AKUA_DRAIN: 'soon' is not a duration",
         "AKUA_LOG_LEVEL",
         "AKUA_PROXY_TLS_KEY: is missing",
+        "AKUA_PROXY_PLAIN_HTTP: contradicts AKUA_PROXY_TLS_CERTIFICATE",
+        "AKUA_CERTIFICATES: 'none' is neither managed nor external",
         "AKUA_WEBHOOK_TLS_CERTIFICATE: is missing",
         "AKUA_ACCESS_TOKEN_LIFETIME: is out of range",
         "did you mean AKUA_STALENESS_LIMIT?",
     ):
         assert word in said
-    assert len(caught.value.problems) == 12
+    assert len(caught.value.problems) == 14
 
 
 @pytest.mark.parametrize("content", ["a = [", "\x00"])

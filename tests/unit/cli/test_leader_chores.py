@@ -1,0 +1,76 @@
+"""Which certificates the leader keeps: those that are served from Secrets, unless somebody else writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cli.leader_chores import kept_secrets, leader_chores, steadily
+from cli.process import Process
+from registry_access.runtime.settings import Settings, load_settings
+from registry_access.state.directory.store import DirectoryStore
+from tests.support.state_conformance import until
+
+FILES = {"AKUA_WEBHOOK_TLS_CERTIFICATE": "c", "AKUA_WEBHOOK_TLS_KEY": "k"}
+
+
+def settings(**given: str) -> Settings:
+    free = {f"AKUA_{name}_ADDRESS": "127.0.0.1:0" for name in ("PROXY", "WEBHOOK", "OPERATIONS")}
+    return load_settings({"AKUA_STATE": "kubernetes", **free, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, {"akua-ca", "akua-webhook-tls", "akua-proxy-tls"}),
+        ({"AKUA_PROXY_PLAIN_HTTP": "true"}, {"akua-ca", "akua-webhook-tls"}),
+        (FILES, {"akua-ca", "akua-proxy-tls"}),
+        (FILES | {"AKUA_PROXY_PLAIN_HTTP": "true"}, set()),
+        ({"AKUA_CERTIFICATES": "external"}, set()),
+    ],
+)
+def test_what_is_kept(given: dict[str, str], kept: set[str]) -> None:
+    assert kept_secrets(settings(**given)) == kept
+
+
+def test_in_a_folder_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    assert leader_chores(Settings(), DirectoryStore(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "served", "read"),
+    [
+        ({}, {"proxy", "webhook"}, {"akua-ca", "akua-webhook-tls", "akua-proxy-tls"}),
+        ({"AKUA_PROXY_PLAIN_HTTP": "true"}, {"webhook"}, {"akua-ca", "akua-webhook-tls"}),
+        ({"AKUA_CERTIFICATES": "external"}, {"proxy", "webhook"}, {"akua-webhook-tls", "akua-proxy-tls"}),
+    ],
+)
+def test_what_is_served_and_read(tmp_path: Path, given: dict[str, str], served: set[str], read: set[str]) -> None:
+    process = Process(settings(**given), tmp_path)
+    process._listeners({"proxy": None, "webhook": None})  # type: ignore[dict-item]
+    assert set(process.certificates) == served
+    assert process._system_secrets().optional == read
+
+
+def test_a_proxy_reads_no_ca_key(tmp_path: Path) -> None:
+    process = Process(settings(), tmp_path, webhook=False)
+    process._listeners({"proxy": None})  # type: ignore[dict-item]
+    secrets = process._system_secrets()
+    assert secrets.names == {"akua-install-token-jwks", "akua-access-token-keys", "akua-proxy-tls"}
+
+
+async def test_a_bug_in_one_piece_of_work_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.leader_chores._PAUSE_SECONDS", 0.0)
+    begun: list[int] = []
+
+    async def work() -> None:
+        begun.append(1)
+        raise RuntimeError("a bug")
+
+    task = asyncio.create_task(steadily("certificates", work))
+    await until(lambda: len(begun) > 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
