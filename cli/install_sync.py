@@ -35,7 +35,7 @@ from webhook.install_sync.references import InstallReferences
 from webhook.install_sync.remote_clusters import KnownClusters
 
 _SHOWN_SECONDS = 10.0
-_LEASE = "akua-install-sync"
+LEASE = "akua-install-sync"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def control_plane_id(store: StateStore) -> str:
 
 def leadership_of(settings: Settings, store: StateStore) -> Leadership:
     if isinstance(store, KubernetesStore):
-        return LeaderElection(store.api, SYSTEM_NAMESPACE, _LEASE)
+        return LeaderElection(store.api, SYSTEM_NAMESPACE, LEASE)
     return FolderLeadership(Path(settings.state.partition(":")[2]) / ".managed" / "install-sync.lock")
 
 

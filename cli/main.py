@@ -23,7 +23,8 @@ from cli.install import install_app
 from cli.node_trust import node_trust
 from cli.presentation import show_bug, show_error
 from cli.product import product_app
-from cli.provisioning import bundle, sync, token
+from cli.provisioning import bundle, token
+from cli.resync import sync
 from cli.rewrite import rewrite
 from cli.serve import proxy, serve, webhook
 from cli.session import Invocation

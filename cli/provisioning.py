@@ -14,10 +14,9 @@ from ruamel.yaml import YAML
 from cli.install import NameArgument
 from cli.install_sync import build_install_sync
 from cli.options import Output, OutputOption, WorkspaceOption
-from cli.presentation import show_json, show_rows
+from cli.presentation import show_json
 from cli.session import Session, with_session
 from registry_access.model.errors import InvalidInput
-from registry_access.model.resources import Install
 from registry_access.runtime.telemetry import Telemetry
 from webhook.install_sync.minting import InstallToken, docker_config
 
@@ -76,35 +75,3 @@ def bundle(
     yaml.default_flow_style = False
     yaml.explicit_start = True
     yaml.dump_all(objects, sys.stdout)
-
-
-def sync(
-    context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Installs; none: needs --all.", show_default=False)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every install of the workspace.")] = False,
-    workspace: WorkspaceOption = "",
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Write pull grants and pull Secrets of installs now, and say what came of it.
-
-    Exit code 1 when a target could not be written.
-    """
-    if bool(names) is everything:
-        raise InvalidInput("name installs, or give --all", field="install sync")
-
-    async def work(session: Session) -> list[Install]:
-        parts = await build_install_sync(session.settings, session.store, Telemetry())
-        chosen = [session.install(name) for name in names or []] or session.installs()
-        for found in chosen:
-            await parts.reconciler.reconcile(found.workspace, found.metadata.name)
-        return [session.install(found.metadata.name) for found in chosen]
-
-    found = with_session(context, workspace, work)
-    if output is Output.JSON:
-        show_json([item.to_manifest() for item in found])
-    else:
-        targets = [(item.metadata.name, target) for item in found for target in item.status.targets]
-        rows = [(name, target.namespace, "synced" if target.synced else target.message) for name, target in targets]
-        show_rows(("install", "namespace", "outcome"), rows, empty="these installs have no target namespaces")
-    if not all(target.synced for item in found for target in item.status.targets):
-        raise typer.Exit(1)

@@ -120,6 +120,7 @@ def test_what_a_person_is_shown(clean_cluster: ControlPlane) -> None:
         "READY",
         "REASON",
         "SYNCED",
+        "TARGETS",
         "LAST",
         "PULL",
         "DENIED",

@@ -47,7 +47,7 @@ class RemoteFolder:
     def index(self) -> ResourceIndex:
         return self.store.index
 
-    async def refresh(self) -> None:
+    async def refresh(self, at_once: bool = False) -> None:
         self.refreshes += 1
         if self.down:
             raise StateUnavailable("no route to host")

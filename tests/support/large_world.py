@@ -28,7 +28,7 @@ from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish
 from webhook.install_sync.compilation import place, provision
 from webhook.install_sync.minting import InstallToken, Minting
-from webhook.install_sync.status import ready_condition, status_patch, synced_condition
+from webhook.install_sync.status import Findings, ready_condition, status_patch, synced_condition
 
 Manifest = dict[str, Any]
 _AT_ONCE = 32
@@ -140,7 +140,7 @@ class LargeWorld:
 def _status(install: Install, product: Product, token: InstallToken, namespaces: list[str], now: datetime) -> Manifest:
     targets = [TargetStatus(namespace, True) for namespace in namespaces]
     conditions = (ready_condition(install, product, now), synced_condition(install, targets, ()))
-    return status_patch(install, conditions, targets, token, now) or {}
+    return status_patch(install, Findings(conditions, targets, token, wrote=True), now) or {}
 
 
 def _product(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from registry_access.model.resources import Install, Kind, Namespace, PullGrant
-from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.resources.metadata import SYNC_REQUESTED_ANNOTATION, SYSTEM_NAMESPACE
 from registry_access.state.index import Change, ChangeType, ResourceIndex
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS
 from webhook.install_sync.cluster import TargetCluster
@@ -36,7 +36,9 @@ class Affected:
             case Kind.PRODUCT:
                 return self._references.of_product(space, name)
             case Kind.NAMESPACE:
-                return self._references.targeting(*(_namespace(item) for item in (change.before, change.after)))
+                before, after = (_namespace(item) for item in (change.before, change.after))
+                found = self._references.targeting(before, after)
+                return found.union(self._references.of_workspace(name)) if _asked(before) != _asked(after) else found
             case _:
                 return self._concerned(change)
 
@@ -69,6 +71,10 @@ class Affected:
 
 def _namespace(resource: object) -> Namespace | None:
     return resource if isinstance(resource, Namespace) else None
+
+
+def _asked(namespace: Namespace | None) -> str:
+    return namespace.metadata.annotations.get(SYNC_REQUESTED_ANNOTATION, "") if namespace else ""
 
 
 def _matters(change: Change) -> bool:

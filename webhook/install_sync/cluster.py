@@ -36,7 +36,7 @@ class TargetCluster:
         store: ObjectStore,
         *,
         name: str = "",
-        refresh: Callable[[], Awaitable[None]] | None = None,
+        refresh: Callable[[bool], Awaitable[None]] | None = None,
         recheck_seconds: float | None = None,
     ) -> None:
         self.name = name
@@ -49,10 +49,10 @@ class TargetCluster:
             self._note(found)
         store.index.subscribe(self._changed, {Kind.PULL_GRANT, Kind.SECRET})
 
-    async def refresh(self) -> None:
-        """Raises StateUnavailable when the cluster cannot be reached."""
+    async def refresh(self, at_once: bool = False) -> None:
+        """Raises StateUnavailable when the cluster cannot be reached. `at_once`: whatever was found out a moment ago."""
         if self._refresh is not None:
-            await self._refresh()
+            await self._refresh(at_once)
 
     def namespaces(self) -> Collection[Namespace]:
         return self._store.index.namespaces()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from registry_access.model.errors import AkuaError, Conflict, InvalidManifest, NotFound, StateUnavailable
-from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Secret, TargetStatus
+from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Resource, Secret, TargetStatus
 from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.compilation import Placement, Provision, provision
 from webhook.install_sync.minting import DOCKER_CONFIG_TYPE, InstallToken
@@ -28,27 +28,42 @@ class Provisioner:
         return provision(install, product, placement, self.host, token.token, self.control_plane)
 
     async def provide(
-        self, cluster: TargetCluster, install: Install, product: Product | None, placement: Placement, token: InstallToken
-    ) -> TargetStatus:
-        """Secret, then grant, in one namespace. What stands in the way is in the answer, for good (a name that is taken).
+        self,
+        cluster: TargetCluster,
+        install: Install,
+        product: Product | None,
+        placement: Placement,
+        token: InstallToken,
+        *,
+        anyway: bool = False,
+    ) -> tuple[TargetStatus, bool]:
+        """Secret, then grant, in one namespace; and whether anything was written. `anyway`: what looks right is written too.
 
-        Raises StateUnavailable or Conflict when trying again may help.
+        What stands in the way is in the status, for good (a name that is taken). Raises StateUnavailable or Conflict when trying
+        again may help.
         """
         problem = _hopeless(cluster, install, placement)
         if problem:
-            return TargetStatus(placement.namespace, False, problem)
+            return TargetStatus(placement.namespace, False, problem), False
         made = self.compiled(install, product, placement, token)
+        wrote = False
         try:
             for manifest in (made.secret, made.grant):
                 if manifest is None:
                     problem = "the install is entitled to nothing; name a product that exists, or list repositories"
-                elif problem := await self._write(cluster, install, manifest):
+                    continue
+                present = await self._present(cluster, manifest)
+                problem = _taken(present, install, self.control_plane)
+                if problem:
                     break
+                if present is None or anyway or not says(present.to_manifest(), manifest):
+                    await self._write(cluster, present, manifest)
+                    wrote = True
         except NotFound:
             problem = f"namespace {placement.namespace} does not exist; once it does, the install is synced into it"
         except InvalidManifest as error:
             problem = str(error)
-        return TargetStatus(placement.namespace, not problem, problem)
+        return TargetStatus(placement.namespace, not problem, problem), wrote
 
     async def remove(self, cluster: TargetCluster, workspace: str, name: str, keep: Collection[str] = ()) -> None:
         """Removes what this control plane wrote for an install outside of the namespaces `keep`. Raises StateError.
@@ -67,23 +82,22 @@ class Provisioner:
                 continue
             logger.info("removed %s: install %s/%s no longer has it", item.key, workspace, name)
 
-    async def _write(self, cluster: TargetCluster, install: Install, manifest: Mapping[str, Any]) -> str:
-        """What is in the way, "" for nothing."""
+    async def _present(self, cluster: TargetCluster, manifest: Mapping[str, Any]) -> Resource | None:
         metadata = manifest["metadata"]
-        key = Key(Kind(manifest["kind"]), metadata["namespace"], metadata["name"])
-        present = await cluster.find(key)
-        if present is None:
-            await cluster.apply(manifest)
-            return ""
-        if not belongs_to(present, install, self.control_plane):
-            return f"{key.kind} {key.name} is there already and is not this install's; rename the install or remove it"
-        if says(present.to_manifest(), manifest):
-            return ""
+        return await cluster.find(Key(Kind(manifest["kind"]), metadata["namespace"], metadata["name"]))
+
+    async def _write(self, cluster: TargetCluster, present: Resource | None, manifest: Mapping[str, Any]) -> None:
         if isinstance(present, Secret) and (present.immutable or present.type != DOCKER_CONFIG_TYPE):
             # Neither can be changed in place: somebody else made it so.
-            await cluster.delete(key, present.metadata.uid)
+            await cluster.delete(present.key, present.metadata.uid)
         await cluster.apply(manifest)
+
+
+def _taken(present: Resource | None, install: Install, control_plane: str) -> str:
+    """What is in the way, "" for nothing."""
+    if present is None or belongs_to(present, install, control_plane):
         return ""
+    return f"{present.kind} {present.metadata.name} is there already and is not this install's; rename the install or remove it"
 
 
 def overlaps(cluster: TargetCluster, install: Install, placements: Sequence[Placement]) -> list[str]:

@@ -18,9 +18,11 @@ from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.compilation import place
 from webhook.install_sync.minting import InstallToken, Minting, token_in
 from webhook.install_sync.ownership import Name
+from webhook.install_sync.progress import Progress
 from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
 from webhook.install_sync.reporting import Reporting
-from webhook.install_sync.status import cluster_condition, ready_condition, synced_condition
+from webhook.install_sync.requests import SyncRequest, sync_request
+from webhook.install_sync.status import Findings, cluster_condition, ready_condition, synced_condition
 
 
 class Clusters(Protocol):
@@ -72,48 +74,62 @@ class Reconciler:
         self._clock = clock
         self._last: dict[Name, InstallToken] = {}
         self._went_to: dict[Name, dict[str, TargetCluster]] = {}
+        self._answered: dict[Name, SyncRequest] = {}
 
-    async def reconcile(self, workspace: str, name: str) -> Outcome:
-        """Brings everything of an install up to date. Raises StateError when its status cannot be written."""
+    async def reconcile(self, workspace: str, name: str, *, anyway: bool = False) -> Outcome:
+        """Brings everything of an install up to date. Raises StateError when its status cannot be written.
+
+        `anyway`, or a request that is not answered yet: what looks right is written too.
+        """
         install = self._store.index.install(workspace, name)
         if install is None:
             return await self._forget(workspace, name)
         now = self._clock()
+        request = sync_request(install, self._store.index.namespace(workspace))
+        asked = request.is_open(install.status) and request != self._answered.get((workspace, name))
+        answered = request if asked else None
         product = self._store.index.product(workspace, install.product) if install.product else None
         ready = ready_condition(install, product, datetime.fromtimestamp(now, UTC))
         try:
             cluster = self._clusters.of(install)
-            await cluster.refresh()
-        except InvalidInput as error:
-            await self._reporting.report(install, (ready, cluster_condition(install, "ClusterInvalid", str(error))))
-            return Outcome()
+            await cluster.refresh(asked or anyway)
         except AkuaError as error:
-            await self._reporting.report(install, (ready, cluster_condition(install, "ClusterUnreachable", str(error))))
-            return Outcome(problem=str(error))
+            hopeless = isinstance(error, InvalidInput)
+            told = cluster_condition(install, "ClusterInvalid" if hopeless else "ClusterUnreachable", str(error))
+            await self._report(install, Findings((ready, told), answered=answered))
+            return Outcome(problem="" if hopeless else str(error))
         token = self._token(install, cluster)
         went_to = self._went_to.setdefault((workspace, name), {})
         went_to[cluster.name] = cluster
         placements = place(install, cluster.namespaces())
-        targets: list[TargetStatus] = []
+        progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
         for placement in placements:
             await asyncio.sleep(0)  # admission reviews wait for no large install that is right already
             try:
-                targets.append(await self._provisioner.provide(cluster, install, product, placement, token))
+                progress.add(await self._provisioner.provide(cluster, install, product, placement, token, anyway=asked or anyway))
             except AkuaError as error:
-                targets.append(TargetStatus(placement.namespace, False, str(error)))
+                progress.add((TargetStatus(placement.namespace, False, str(error)), False))
                 problem = str(error) if may_pass(error) else problem
+            await progress.tell()
         try:
             await self._provisioner.remove(cluster, workspace, name, keep={placement.namespace for placement in placements})
             await self._leave(workspace, name, cluster)
         except AkuaError as error:
             problem = str(error)
-        synced = synced_condition(install, targets, overlaps(cluster, install, placements))
-        await self._reporting.report(install, (ready, synced), targets, token)
+        synced = synced_condition(install, progress.targets, overlaps(cluster, install, placements))
+        found = Findings((ready, synced), progress.targets, token, answered, progress.wrote)
+        await self._report(progress.install, found)
         again = [token.renew_at, *([now + cluster.recheck_seconds] if cluster.recheck_seconds else [])]
         if install.expires_at is not None and install.expires_at.timestamp() > now:
             again.append(install.expires_at.timestamp())  # the Ready condition changes then
         return Outcome(min(again), problem)
+
+    async def _report(self, install: Install, found: Findings) -> None:
+        await self._reporting.report(install, found)
+        if found.answered:
+            # The index may show the answer later than the changes that this look made.
+            self._answered[install.workspace, install.metadata.name] = found.answered
 
     def bundle(self, install: Install) -> list[Mapping[str, Any]]:
         """The very objects that provisioning applies, for `kubectl apply` in a cluster that nobody may reach into."""
@@ -148,6 +164,7 @@ class Reconciler:
     async def _forget(self, workspace: str, name: str) -> Outcome:
         """Of an install that is gone nothing stays; where it went may only be known from what it left there."""
         self._last.pop((workspace, name), None)
+        self._answered.pop((workspace, name), None)
         went_to = self._went_to.get((workspace, name), {})
         clusters = {cluster.name: cluster for cluster in (self._clusters.local, *self._clusters.reached_from(workspace))}
         problem = ""

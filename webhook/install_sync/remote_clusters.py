@@ -22,8 +22,11 @@ _RECHECK_SECONDS = 60.0
 class RemoteStore(ObjectStore, Protocol):
     """A cluster without a watch."""
 
-    async def refresh(self) -> None:
-        """Brings the index up to date, unless that was done a moment ago. Raises StateUnavailable."""
+    async def refresh(self, at_once: bool = False) -> None:
+        """Brings the index up to date, unless that was done, or failed, a moment ago; with `at_once` then too.
+
+        Raises StateUnavailable.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from registry_access.model.errors import NotFound
 from registry_access.model.occurrence import occurrence
-from registry_access.model.resources import Condition, Install, TargetStatus
+from registry_access.model.resources import Install
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
-from webhook.install_sync.minting import InstallToken
-from webhook.install_sync.status import SYNCED, status_patch
+from webhook.install_sync.status import SYNCED, Findings, status_patch
 
 SYNC = "Sync"
 
@@ -25,27 +24,22 @@ class Reporting:
         self._events = events
         self._clock = clock
 
-    async def report(
-        self,
-        install: Install,
-        conditions: Sequence[Condition],
-        targets: Sequence[TargetStatus] | None = None,
-        token: InstallToken | None = None,
-    ) -> None:
-        """Writes the status where it says something else. None: nothing new is known of it. Raises StateError."""
-        self._tell(install, conditions, token)
-        patch = status_patch(install, conditions, targets, token, datetime.fromtimestamp(self._clock(), UTC))
+    async def report(self, install: Install, found: Findings) -> Install:
+        """Writes the status where it says something else; returns the install as it is then. Raises StateError."""
+        self._tell(install, found)
+        patch = status_patch(install, found, datetime.fromtimestamp(self._clock(), UTC))
         if patch is None:
-            return
+            return install
         try:
-            await self._store.patch_status(install.key, patch)
+            written = await self._store.patch_status(install.key, patch)
         except NotFound:
-            return
+            return install
+        return written if isinstance(written, Install) else install
 
-    def _tell(self, install: Install, conditions: Sequence[Condition], token: InstallToken | None) -> None:
+    def _tell(self, install: Install, found: Findings) -> None:
         """Failing is told each time, which makes one Event that counts; going well only when it did not before."""
         before = next((condition for condition in install.status.conditions if condition.type == SYNCED), None)
-        for condition in conditions:
+        for condition in found.conditions:
             if condition.type != SYNCED:
                 continue
             if condition.status == "False":
@@ -55,6 +49,7 @@ class Reporting:
                 self._events.record(
                     occurrence(install, "Synced", SYNC, f"in order again: {condition.message or condition.reason}")
                 )
+        token = found.token
         if token is not None and token.fresh and install.status.token_id:
             token_id = token.claims.token_id
             note = f"{token_id}, valid until {rfc3339(token.expires)}, replaces {install.status.token_id} in its pull Secrets"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS
 from webhook.install_sync.minting import InstallToken
+from webhook.install_sync.requests import SyncRequest
 
 _SHOWN = 3
-READY, SYNCED = "Ready", "Synced"
+READY, SYNCED, SYNCING = "Ready", "Synced", "Syncing"
 
 
 def ready_condition(install: Install, product: Product | None, now: datetime) -> Condition:
@@ -46,28 +48,45 @@ def cluster_condition(install: Install, reason: str, message: str) -> Condition:
     return _condition(install, SYNCED, "False", reason, message)
 
 
-def status_patch(
-    install: Install,
-    conditions: Sequence[Condition],
-    targets: Sequence[TargetStatus] | None,
-    token: InstallToken | None,
-    now: datetime,
-) -> dict[str, object] | None:
-    """The merge patch of the status, or None when it says all this already. Transition times move only with the status.
+def syncing_condition(install: Install, done: int, total: int) -> Condition:
+    """How far a sync of many namespaces is."""
+    return _condition(install, SYNCING, "True", "Writing", f"{done:,} of {total:,} namespaces")
 
-    None for `targets` or `token`: nothing new is known of them.
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look at an install found. None for `targets` or `token`: nothing new is known of them.
+
+    `answered`: the request that this look was the answer to. `wrote`: whether anything was written to a target.
     """
+
+    conditions: Sequence[Condition]
+    targets: Sequence[TargetStatus] | None = None
+    token: InstallToken | None = None
+    answered: SyncRequest | None = None
+    wrote: bool = False
+
+
+def status_patch(install: Install, found: Findings, now: datetime) -> dict[str, object] | None:
+    """The merge patch of the status, or None when it says all this already. Transition times move only with the status."""
     before = {condition.type: condition for condition in install.status.conditions}
-    kept = [condition for condition in install.status.conditions if condition.type not in (READY, SYNCED)]
-    merged = [*kept, *(_with_time(condition, before.get(condition.type), now) for condition in conditions)]
+    replaced = {SYNCING, *(condition.type for condition in found.conditions)}
+    kept = [condition for condition in install.status.conditions if condition.type not in replaced]
+    merged = [*kept, *(_with_time(condition, before.get(condition.type), now) for condition in found.conditions)]
     wanted: dict[str, object] = {"conditions": [condition.to_manifest() for condition in merged]}
-    if token is not None:
-        wanted["tokenID"] = token.claims.token_id
-        wanted["tokenExpiresAt"] = rfc3339(token.expires)
-    if targets is not None:
+    if found.token is not None:
+        wanted["tokenID"] = found.token.claims.token_id
+        wanted["tokenExpiresAt"] = rfc3339(found.token.expires)
+    if found.targets is not None:
         # What is not synced comes first, should there be more than a status holds.
-        listed = sorted(targets, key=lambda target: target.synced)[:MAXIMUM_TARGET_STATUS]
+        listed = sorted(found.targets, key=lambda target: target.synced)[:MAXIMUM_TARGET_STATUS]
         wanted["targets"] = [target.to_manifest() for target in sorted(listed, key=lambda target: target.namespace)]
+    if found.wrote or found.answered:
+        wanted["lastSyncTime"] = rfc3339(now)
+    if found.answered and found.answered.install:
+        wanted["observedSyncRequest"] = found.answered.install
+    if found.answered and found.answered.workspace:
+        wanted["observedWorkspaceSyncRequest"] = found.answered.workspace
     present = install.status.to_manifest()
     return None if all(present.get(name, []) == value for name, value in wanted.items()) else wanted
 

@@ -25,6 +25,7 @@ from registry_access.model.resources.selector import read_selector
 
 MAXIMUM_TARGETS = 64
 MAXIMUM_TARGET_STATUS = 2048  # a namespace selector may choose many
+MAXIMUM_REQUEST = 253  # of what a person may give a request for a sync as its name
 MAXIMUM_TOKEN_GENERATION = 2**31 - 1
 
 
@@ -85,7 +86,10 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True)
 class InstallStatus:
-    """`conditions`: Ready, Synced. `token_id` is the jti of the token in the pull Secrets."""
+    """`conditions`: Ready, Synced, and Syncing while a large one is under way. `token_id`: the jti in the pull Secrets.
+
+    `last_sync_time`: when something was last written to the targets. `observed_...`: the requests that were answered last.
+    """
 
     conditions: tuple[Condition, ...] = ()
     token_id: str = ""
@@ -93,6 +97,9 @@ class InstallStatus:
     targets: tuple[TargetStatus, ...] = ()
     last_pull_time: datetime | None = None
     denied_pulls: int = 0
+    last_sync_time: datetime | None = None
+    observed_sync_request: str = ""
+    observed_workspace_sync_request: str = ""
 
     @classmethod
     def read(cls, reader: FieldReader) -> InstallStatus:
@@ -103,6 +110,9 @@ class InstallStatus:
             targets=tuple(TargetStatus.read(item) for item in reader.children("targets", maximum_items=MAXIMUM_TARGET_STATUS)),
             last_pull_time=reader.time("lastPullTime"),
             denied_pulls=reader.number("deniedPulls", default=0, minimum=0),
+            last_sync_time=reader.time("lastSyncTime"),
+            observed_sync_request=reader.text("observedSyncRequest", default=""),
+            observed_workspace_sync_request=reader.text("observedWorkspaceSyncRequest", default=""),
         )
 
     def to_manifest(self) -> dict[str, object]:
@@ -113,6 +123,9 @@ class InstallStatus:
             "targets": [target.to_manifest() for target in self.targets],
             "lastPullTime": rfc3339(self.last_pull_time),
             "deniedPulls": self.denied_pulls,
+            "lastSyncTime": rfc3339(self.last_sync_time),
+            "observedSyncRequest": self.observed_sync_request,
+            "observedWorkspaceSyncRequest": self.observed_workspace_sync_request,
         }
         return {name: value for name, value in manifest.items() if value}
 

@@ -163,6 +163,16 @@ class LeaderElection:
         return time.monotonic() - self._changed > seconds
 
 
+async def holder_of(api: KubernetesApi, namespace: str, name: str) -> str:
+    """Who holds a Lease now, as far as it says; "" for nobody. Raises StateUnavailable."""
+    try:
+        lease = await api.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}")
+    except NotFound:
+        return ""
+    spec = lease.get("spec")
+    return str(spec.get("holderIdentity") or "") if isinstance(spec, Mapping) else ""
+
+
 _LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 
 

@@ -33,7 +33,7 @@ class PolledStore:
         self._store = KubernetesStore(access, kinds=())
         self._feed = Feed(self._store.index)
         self._fresh_seconds = fresh_seconds
-        self._refreshed = float("-inf")
+        self._tried = self._refreshed = float("-inf")
         self._down_until = float("-inf")
         self._down_because = ""
         self._backoff = Backoff(1.0, 30.0)
@@ -43,19 +43,24 @@ class PolledStore:
     def index(self) -> ResourceIndex:
         return self._store.index
 
-    async def refresh(self) -> None:
-        """Raises StateUnavailable."""
+    async def refresh(self, at_once: bool = False) -> None:
+        """Brings the index up to date, unless that was done a moment ago. `at_once`: even so, and however long it is down.
+
+        Raises StateUnavailable.
+        """
+        asked = time.monotonic()
         async with self._lock:
-            if time.monotonic() - self._refreshed < self._fresh_seconds:
-                return
-            self._refuse_while_down()
-            began = time.monotonic()
+            if not at_once or self._tried > asked:  # who waited while it was done need not do it again
+                if time.monotonic() - self._refreshed < self._fresh_seconds:
+                    return
+                self._refuse_while_down()
+            began = self._tried = time.monotonic()
             try:
                 for scope in _SCOPES:
                     await self._list(scope)
             except (StateUnavailable, Gone) as error:
                 raise self._down(error) from error
-            self._refreshed = began
+            self._refreshed, self._down_until = began, float("-inf")
             self._backoff.reset()
 
     async def read(self, key: Key) -> Resource:

@@ -107,6 +107,8 @@ def test_limits_and_choices_are_the_models() -> None:
     assert node(Kind.INSTALL, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
     assert node(Kind.INSTALL, ".spec.targets")["maxItems"] == install.MAXIMUM_TARGETS
     assert node(Kind.INSTALL, ".status.targets")["maxItems"] == install.MAXIMUM_TARGET_STATUS
+    for name in ("observedSyncRequest", "observedWorkspaceSyncRequest"):
+        assert node(Kind.INSTALL, f".status.{name}")["maxLength"] == install.MAXIMUM_REQUEST
     assert node(Kind.INSTALL, ".spec.tokenGeneration")["maximum"] == install.MAXIMUM_TOKEN_GENERATION
     assert node(Kind.PULL_GRANT, ".spec.images")["maxItems"] == pull_grant.MAXIMUM_IMAGES
     operators = node(Kind.PULL_GRANT, ".spec.podSelector.matchExpressions[].operator")

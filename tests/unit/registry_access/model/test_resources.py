@@ -99,6 +99,9 @@ STATUS: dict[str, dict[str, Any]] = {
         "targets": [{"namespace": "a", "synced": True}, {"namespace": "b", "synced": False, "message": "no such namespace"}],
         "lastPullTime": "2026-01-02T03:04:05Z",
         "deniedPulls": 2,
+        "lastSyncTime": "2026-01-02T03:04:05Z",
+        "observedSyncRequest": "now, please",
+        "observedWorkspaceSyncRequest": "all",
     },
 }
 

@@ -460,7 +460,7 @@ async def test_a_kubeconfig_that_is_refused_is_told(synced: Synced) -> None:
 async def test_a_dead_cluster_holds_nothing_up(synced: Synced, remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     never = asyncio.Event()
 
-    async def hang() -> None:
+    async def hang(at_once: bool = False) -> None:
         await never.wait()
 
     monkeypatch.setattr(remote, "refresh", hang)
