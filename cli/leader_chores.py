@@ -13,7 +13,9 @@ from registry_access.state.interface import StateStore
 from registry_access.state.kubernetes.raw_objects import RawObjects
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.leadership import Work
+from webhook.certificates.foreign_trust import ForeignTrust
 from webhook.certificates.keeper import CertificateKeeper, Served
+from webhook.certificates.publication import Publication
 from webhook.workspace_access import WorkspaceAccess
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ def leader_chores(settings: Settings, store: StateStore) -> Mapping[str, Work]:
     served = _served(settings)
     if served.webhook or served.proxy:
         chores["certificates"] = CertificateKeeper(store, objects, served, time.time).run
+    if settings.certificates == "external" and settings.proxy_tls:
+        chores["trust in others' certificates"] = ForeignTrust(store, Publication(objects)).run
     return chores
 
 
