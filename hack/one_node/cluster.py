@@ -13,10 +13,11 @@ from pathlib import Path
 
 from . import binaries, debian_packages, leftovers, network
 from .api_client import ApiClient
-from .certificates import Authority
+from .certificates import Authority, KeyPair
 from .containerd import Containerd
 from .control_plane import ControlPlane, Ports
 from .errors import ClusterError
+from .kubeconfig import server_of
 from .node import NODE_NAME, Node
 from .processes import Daemons
 
@@ -62,6 +63,28 @@ class Cluster:
         with self._locked():
             self._down()
         return True
+
+    def restart(self, name: str, *, kill: bool = False) -> None:
+        """Stops one part (`kill`: as a crash would) and starts it as it was; returns when the API server answers again.
+
+        Raises ClusterError when there is no such part, or it does not come back.
+        """
+        daemon = self.daemons.find(name)
+        if daemon is None or not daemon.command:
+            known = ", ".join(one.name for one in self.daemons.all()) or "none: hack/cluster up"
+            raise ClusterError(f"no such part: {name}; there are {known}")
+        daemon.stop(kill=kill)
+        self.daemons.start(name, daemon.command)
+        certificates = self.folder / "certificates"
+        client = KeyPair(certificates / "admin.crt", certificates / "admin.key")
+        api = ApiClient(server_of(self.kubeconfig), certificates / "ca.crt", client)
+        self._wait(name, api.ready, name)
+
+    def load(self, archive: Path) -> None:
+        """Puts the images of an OCI or Docker archive on the node. Raises ClusterError."""
+        if not self.daemons.find("containerd"):
+            raise ClusterError("there is no node here: hack/cluster up")
+        Containerd(self.folder, self.daemons).import_archive(archive)
 
     def _start(self, *, control_plane_only: bool, controllers: bool) -> None:
         controllers = controllers or not control_plane_only

@@ -37,6 +37,11 @@ def up(kubeconfig: Path) -> bool:
     return True
 
 
+def load(archive: Path) -> None:
+    """Puts the images of an archive on the node."""
+    _run(_program(), "load", "image-archive", archive, "--name", NAME)
+
+
 def down(kubeconfig: Path) -> None:
     _run(_program(), "delete", "cluster", "--name", NAME, "--kubeconfig", kubeconfig)
     kubeconfig.unlink(missing_ok=True)

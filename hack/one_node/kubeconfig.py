@@ -28,3 +28,8 @@ def write_kubeconfig(file: Path, server: str, authority: Path, client: KeyPair) 
     file.touch(mode=0o600)
     file.write_text(json.dumps(config, indent=1))
     return file
+
+
+def server_of(file: Path) -> str:
+    """``https://127.0.0.1:port`` of a file that `write_kubeconfig` wrote."""
+    return str(json.loads(file.read_text())["clusters"][0]["cluster"]["server"])

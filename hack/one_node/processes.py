@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 STOP_SECONDS = 10.0
@@ -21,21 +21,22 @@ class Daemon:
     name: str
     pid: int
     started: int
+    command: Sequence[str] = ()
 
     @property
     def alive(self) -> bool:
         return start_time(self.pid) == self.started
 
-    def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """SIGTERM, and SIGKILL to what is still there after `seconds`."""
-        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, seconds)):
+    def stop(self, seconds: float = STOP_SECONDS, *, kill: bool = False) -> None:
+        """SIGTERM, and SIGKILL to what is still there after `seconds`; with `kill` SIGKILL at once."""
+        for number in (signal.SIGKILL,) if kill else (signal.SIGTERM, signal.SIGKILL):
             if not self.alive:
                 return
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
                 return
-            deadline = time.monotonic() + patience
+            deadline = time.monotonic() + seconds
             while self.alive and time.monotonic() < deadline:
                 time.sleep(0.02)
 
@@ -47,7 +48,7 @@ class Daemons:
         self._folder = folder
         self._file = folder / "daemons.json"
 
-    def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Daemon:
+    def start(self, name: str, command: Sequence[str | Path]) -> Daemon:
         """In a session of its own, with its output in ``logs/NAME.log``."""
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
@@ -56,13 +57,12 @@ class Daemons:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
                 cwd=self._folder,
                 start_new_session=True,
             )
-        daemon = Daemon(name, process.pid, start_time(process.pid) or 0)
+        daemon = Daemon(name, process.pid, start_time(process.pid) or 0, [str(part) for part in command])
         process.returncode = 0  # it outlives us on purpose; Popen shall not warn about that
-        self._write([*(known for known in self.all() if known.name != name), daemon])
+        self._write(list(({known.name: known for known in self.all()} | {name: daemon}).values()))
         return daemon
 
     def all(self) -> list[Daemon]:
@@ -77,11 +77,14 @@ class Daemons:
             if daemon.name == name:
                 daemon.stop()
 
+    def find(self, name: str) -> Daemon | None:
+        return next((daemon for daemon in self.all() if daemon.name == name), None)
+
     def log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
 
     def _write(self, daemons: list[Daemon]) -> None:
-        text = json.dumps([{"name": one.name, "pid": one.pid, "started": one.started} for one in daemons], indent=1)
+        text = json.dumps([asdict(one) for one in daemons], indent=1)
         temporary = self._file.with_suffix(".new")
         temporary.write_text(text)
         temporary.replace(self._file)

@@ -18,8 +18,9 @@ from tests.support.kubernetes import find_api_server
 from tests.support.programs import requires_program
 
 
-def hack_cluster(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    arguments: list[str | Path] = [sys.executable, HACK_CLUSTER, command, "--dir", folder, "--control-plane-only"]
+def hack_cluster(command: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    arguments: list[str | Path] = [sys.executable, HACK_CLUSTER, command, "--dir", folder, *more]
+    arguments += ["--control-plane-only"] if command == "up" else []
     environment = {name: value for name, value in os.environ.items() if name != "AKUA_TEST_KUBECONFIG"}
     return subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
 
@@ -63,6 +64,24 @@ def test_what_a_crash_left_is_cleared_by_the_next_up(folder: Path) -> None:
     assert "ready in" in hack_cluster("up", folder).stdout
     assert not start_time(before["etcd"])
     assert hack_cluster("status", folder).returncode == 0
+
+
+def test_a_part_is_restarted_as_it_was_and_keeps_what_it_had(folder: Path) -> None:
+    assert hack_cluster("up", folder).returncode == 0
+    cluster = RealCluster(folder / "kubeconfig")
+    cluster.kubectl("create", "namespace", "kept")
+    before = daemons(folder)
+    for part, more in (("kube-apiserver", ("--kill",)), ("etcd", ())):
+        done = hack_cluster("restart", folder, part, *more)
+        assert done.returncode == 0, done.stderr
+        assert cluster.kubectl("get", "namespace", "kept", "-o", "name") == "namespace/kept\n"
+    after = daemons(folder)
+    assert {name for name in before if before[name] != after[name]} == {"kube-apiserver", "etcd"}
+    refused = hack_cluster("restart", folder, "nginx")
+    assert refused.returncode == 1
+    assert refused.stderr == "hack/cluster: no such part: nginx; there are etcd, kube-apiserver\n"
+    nowhere = hack_cluster("load", folder, "image.tar")
+    assert nowhere.stderr == "hack/cluster: there is no node here: hack/cluster up\n"
 
 
 def test_a_pid_that_was_given_to_another_process_is_left_alone(folder: Path) -> None:
