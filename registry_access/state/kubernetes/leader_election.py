@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class LeaderElection:
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
         self._times = times or LeaseTimes()
-        self.identity = identity or f"akua-{uuid.uuid4().hex[:12]}"
+        # In a pod the host's name is the pod's: `kubectl get lease` says who leads.
+        self.identity = identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
         self.leading = False
         self._record: Mapping[str, Any] = {}
         self._changed = 0.0  # monotonic time at which `_record` was last seen to differ
