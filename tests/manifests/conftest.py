@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.api_requests import Answer, ApiRequests, api_requests
-from tests.support.kubernetes import ControlPlane, control_plane
+from tests.support.kubernetes import ControlPlane, audit_log, running_control_plane
 from tests.support.kustomize import built
 
-__all__ = ["control_plane"]
 # Nobody would start the workloads here, and the webhook would not answer.
+# What our own parts ask for; nobody's values.
+_AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    userGroups: ["system:serviceaccounts:akua-system", "system:serviceaccounts:akua-node-trust"]
+  - level: None
+"""
 _LEFT_OUT = ("Deployment", "DaemonSet", "StatefulSet", "MutatingWebhookConfiguration", "PodDisruptionBudget")
+
+
+@pytest.fixture(scope="session")
+def control_plane_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("control-plane")
+
+
+@pytest.fixture(scope="session")
+def control_plane(control_plane_folder: Path) -> Iterator[ControlPlane]:
+    with running_control_plane(control_plane_folder, audited=_AUDIT_POLICY) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def asked(control_plane_folder: Path) -> Callable[[], list[dict[str, Any]]]:
+    """Every request of our ServiceAccounts so far, as the API server's audit log has it."""
+    return lambda: [json.loads(line) for line in audit_log(control_plane_folder).read_text().splitlines()]
 
 
 @pytest.fixture(scope="session")

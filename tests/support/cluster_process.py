@@ -76,7 +76,7 @@ def cluster_process(plane: ControlPlane, folder: Path, program: str, **settings:
     port, operations = free_port(), f"127.0.0.1:{free_port()}"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AKUA_", "KUBE"))},
-        "KUBECONFIG": str(_kubeconfig(plane, folder, f"akua-{program}")),
+        "KUBECONFIG": str(account_kubeconfig(plane, folder, f"akua-{program}")),
         "AKUA_STATE": "kubernetes",
         f"AKUA_{program.upper()}_ADDRESS": f"127.0.0.1:{port}",
         "AKUA_OPERATIONS_ADDRESS": operations,
@@ -91,9 +91,10 @@ def cluster_process(plane: ControlPlane, folder: Path, program: str, **settings:
         running.stop()
 
 
-def _kubeconfig(plane: ControlPlane, folder: Path, account: str) -> Path:
+def account_kubeconfig(plane: ControlPlane, folder: Path, account: str, namespace: str = "akua-system") -> Path:
+    """With a ServiceAccount's token, good for two hours."""
     config = yaml.safe_load(plane.kubeconfig.read_text())
-    token = plane.kubectl("-n", "akua-system", "create", "token", account, "--duration=2h").strip()
+    token = plane.kubectl("-n", namespace, "create", "token", account, "--duration=2h").strip()
     config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
     path = folder / "kubeconfig"
     path.touch(0o600)

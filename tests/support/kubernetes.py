@@ -90,8 +90,13 @@ def find_api_server() -> Path:
 
 
 @contextmanager
-def running_control_plane(folder: Path, *, port: int = 0) -> Iterator[ControlPlane]:
-    """etcd and kube-apiserver with our CRDs, in `folder`, stopped at the end. Ready in about 3 s."""
+def running_control_plane(folder: Path, *, port: int = 0, audited: str = "") -> Iterator[ControlPlane]:
+    """etcd and kube-apiserver with our CRDs, in `folder`, stopped at the end. Ready in about 3 s.
+
+    `audited`: an audit policy (audit.k8s.io/v1); the log is then `audit_log(folder)`.
+    """
+    if audited:
+        (folder / "audit-policy.yaml").write_text(audited)
     api_server, etcd = find_api_server(), requires_program("etcd")
     port = port or free_port()
     etcd_url, peer_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
@@ -116,6 +121,11 @@ def running_control_plane(folder: Path, *, port: int = 0) -> Iterator[ControlPla
     finally:
         for name in ("kube-apiserver", "etcd"):
             stop_process(plane.processes.get(name))
+
+
+def audit_log(folder: Path) -> Path:
+    """JSON lines, one for each request that the audit policy names."""
+    return folder / "audit.log"
 
 
 def restart_api_server(plane: ControlPlane, folder: Path) -> None:
@@ -149,7 +159,7 @@ def _api_server_command(program: Path, folder: Path, port: int, etcd: str) -> li
         encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
         key.write_bytes(made.private_bytes(encoding, form, serialization.NoEncryption()))
         tokens.write_text(f'{_TOKEN},admin,admin,"system:masters"\n')
-    options = {
+    options: dict[str, object] = {
         "etcd-servers": etcd,
         "secure-port": str(port),
         "bind-address": "127.0.0.1",
@@ -164,6 +174,8 @@ def _api_server_command(program: Path, folder: Path, port: int, etcd: str) -> li
         "disable-admission-plugins": "ServiceAccount",
         "event-ttl": "10m",
     }
+    if (folder / "audit-policy.yaml").exists():
+        options |= {"audit-policy-file": folder / "audit-policy.yaml", "audit-log-path": audit_log(folder)}
     return [str(program), *(f"--{name}={value}" for name, value in options.items())]
 
 
