@@ -130,3 +130,103 @@ def test_promtool_takes_the_rules(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
     done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What goes on (series: values, a sample each minute), the minute that is looked at, and what must be firing then.
+SCENARIOS: list[tuple[str, dict[str, str], int, set[str]]] = [
+    (
+        "all is well",
+        {
+            'up{job="akua-proxy"}': "1x60",
+            'up{job="akua-webhook"}': "1x60",
+            "akua_install_sync_leading": "1x60",
+            "akua_state_staleness_seconds": "1x60",
+            "akua_audit_failures_total": "0x60",
+            'akua_refusals_total{gate="install",reason="install-revoked"}': "0+1x60",
+            'akua_certificate_expiry_timestamp_seconds{server="proxy"}': "2000000x60",
+            'akua_upstream_failures_total{registry="ghcr.io"}': "0x60",
+            'akua_upstream_answers_total{registry="ghcr.io",status="2xx"}': "0+60x60",
+            'akua_admission_reviews_total{operation="CREATE",outcome="patched"}': "0+10x60",
+        },
+        30,
+        set(),
+    ),
+    ("nothing runs", {"unrelated": "1x60"}, 30, {"AkuaProxyDown", "AkuaWebhookDown"}),
+    ("nobody leads", {"akua_install_sync_leading": "0x60"}, 30, {"AkuaNoLeader"}),
+    ("a watch is behind", {'akua_state_staleness_seconds{pod="a"}': "0x20 12x40"}, 30, {"AkuaStateStale"}),
+    ("one audit failure", {"akua_audit_failures_total": "0x27 1x33"}, 30, {"AkuaAuditFails"}),
+    (
+        "a storm of refusals",
+        {'akua_refusals_total{gate="token",reason="token-invalid"}': "0x240 0+60x60"},
+        270,
+        {"AkuaRefusalsSpike"},
+    ),
+    (
+        "an upstream is away",
+        {
+            'akua_upstream_failures_total{registry="ghcr.io"}': "0+30x60",
+            'akua_upstream_answers_total{registry="ghcr.io",status="2xx"}': "0+30x60",
+        },
+        30,
+        {"AkuaUpstreamFails"},
+    ),
+    (
+        "an upstream never answered",
+        {'akua_upstream_failures_total{registry="ghcr.io"}': "0+3x60"},
+        30,
+        {"AkuaUpstreamFails"},
+    ),
+    (
+        "an upstream fails now and then",
+        {
+            'akua_upstream_failures_total{registry="ghcr.io"}': "0+3x60",
+            'akua_upstream_answers_total{registry="ghcr.io",status="2xx"}': "0+60x60",
+        },
+        30,
+        set(),
+    ),
+    (
+        "a credential is refused upstream",
+        {'akua_refusals_total{gate="upstream",reason="upstream-unauthorized"}': "0x27 1x33"},
+        30,
+        {"AkuaCredentialRefused"},
+    ),
+    (
+        "a certificate ends in two days",
+        {'akua_certificate_expiry_timestamp_seconds{server="proxy"}': "172800x60"},
+        30,
+        {"AkuaCertificateExpires"},
+    ),
+    (
+        "a certificate has ended",
+        {'akua_certificate_expiry_timestamp_seconds{server="webhook"}': "600x60"},
+        30,
+        {"AkuaCertificateExpires", "AkuaCertificateExpired"},
+    ),
+    (
+        "the API server goes on without us",
+        {'apiserver_admission_webhook_fail_open_count{name="pods.registry.akua.dev"}': "0x27 1x33"},
+        30,
+        {"AkuaWebhookSkipped"},
+    ),
+    ("installs fail", {'akua_install_syncs_total{result="failed"}': "0+1x60"}, 40, {"AkuaInstallSyncFails"}),
+]
+
+
+@pytest.mark.parametrize(("series", "minute", "firing"), [row[1:] for row in SCENARIOS], ids=[row[0] for row in SCENARIOS])
+def test_alerts_fire_when_they_should_and_not_otherwise(
+    tmp_path: Path, series: dict[str, str], minute: int, firing: set[str]
+) -> None:
+    promtool = requires_program("promtool")
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(named(built(BUILD), "PrometheusRule", "akua-registry-access")["spec"]))
+    running = {'up{job="akua-proxy"}': f"1x{minute}", 'up{job="akua-webhook"}': f"1x{minute}"}
+    given = series if "unrelated" in series else running | series
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(firing)]
+    # ALERTS is what Prometheus itself records of them.
+    question = {"expr": 'max by (alertname) (ALERTS{alertstate="firing"})', "eval_time": f"{minute}m", "exp_samples": expected}
+    input_series = [{"series": name, "values": values} for name, values in given.items()]
+    test = {"interval": "1m", "input_series": input_series, "promql_expr_test": [question]}
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "15s", "tests": [test]}))
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
