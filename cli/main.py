@@ -16,7 +16,7 @@ from cli.audit import audit_app
 from cli.credential import credential_app
 from cli.credential_secret import destroy, disable_version, enable_version, pin, rotate, try_, versions
 from cli.demo.command import demo
-from cli.doctor import doctor
+from cli.doctor.command import doctor
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app

@@ -5,13 +5,13 @@ from __future__ import annotations
 from cryptography.x509 import load_pem_x509_certificates
 
 from node_trust.hosts_folder import Trust
+from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import NotFound, StateUnavailable
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObject, RawObjects
 
-PROXY_SERVICE, CA_CONFIG_MAP = "akua-proxy", "akua-ca"
+PROXY_SERVICE = "akua-proxy"
 _HTTPS = 443
-_CA_KEY = "ca.crt"
 
 
 async def read_trust(objects: RawObjects) -> Trust:
@@ -44,14 +44,14 @@ def server_of(service: RawObject) -> str:
 
 def bundle_of(config_map: RawObject) -> str:
     """The PEM bundle in a ConfigMap. Raises StateUnavailable when there is none."""
-    bundle = str((config_map.get("data") or {}).get(_CA_KEY) or "")
+    bundle = str((config_map.get("data") or {}).get(CA_ENTRY) or "")
     try:
         found = load_pem_x509_certificates(bundle.encode())
     except ValueError:
         found = []
     if not found:
         raise StateUnavailable(
-            f"the ConfigMap {CA_CONFIG_MAP} has no certificate in {_CA_KEY}: the webhook writes it when AKUA_CERTIFICATES is "
+            f"the ConfigMap {CA_CONFIG_MAP} has no certificate in {CA_ENTRY}: the webhook writes it when AKUA_CERTIFICATES is "
             "managed; when external, put the bundle of their CA there"
         )
     return bundle

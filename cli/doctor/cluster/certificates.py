@@ -1,0 +1,58 @@
+"""When certificates end: the CAs that others are told to believe, and those that the processes serve with."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from datetime import datetime
+
+from cryptography import x509
+
+from cli.doctor.cluster.installation import Installation
+from cli.doctor.cluster.view import ClusterView, Look, raw_kind
+from cli.doctor.finding import Check, bad, expiry, warning
+from registry_access.model.certificate_names import CA_CONFIG_MAP
+from registry_access.model.resources import Kind
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+
+_SECRETS = ("akua-webhook-tls", "akua-proxy-tls")
+_RENEWAL = "its renewal is overdue: see the log of akua-webhook's leader, or of what issues it"
+
+
+async def certificate_checks(view: ClusterView, installation: Installation, now: datetime) -> list[Check]:
+    """A line a CA and a line a Secret. Of a Secret only `tls.crt` is looked at."""
+    looks = await asyncio.gather(*(view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in _SECRETS))
+    served = [_served(name, look, now) for name, look in zip(_SECRETS, looks, strict=True)]
+    return [*_authorities(installation, now), *served]
+
+
+def _authorities(installation: Installation, now: datetime) -> list[Check]:
+    check = f"certificate {CA_CONFIG_MAP}"
+    if not installation.ca.seen:
+        return [warning(check, f"cannot be looked at: {installation.ca.problem}")]
+    try:
+        found = x509.load_pem_x509_certificates(installation.bundle.encode())
+    except ValueError:
+        found = []
+    if not found:
+        told = f"there is no ConfigMap {CA_CONFIG_MAP} with a certificate"
+        return [warning(check, f"{told}: neither nodes nor people can be told whom to believe")]
+    return [expiry(check, item.subject.rfc4514_string(), item.not_valid_after_utc, now, _RENEWAL) for item in found]
+
+
+def _served(name: str, look: Look, now: datetime) -> Check:
+    check = f"certificate {name}"
+    if not look.seen:
+        return warning(check, f"cannot be looked at: {look.problem}")
+    if look.object is None:
+        told = f"there is no Secret {name} in {SYSTEM_NAMESPACE}: the process cannot serve"
+        return bad(check, f"{told}; the leader of akua-webhook makes it, or what issues certificates where they are external")
+    try:
+        pem = base64.b64decode(str(look.at("data", "tls.crt") or ""), validate=True)
+        end = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except (ValueError, binascii.Error):
+        return bad(
+            check, f"tls.crt of Secret {name} is no PEM certificate; delete the Secret for a new one, or mend what issues it"
+        )
+    return expiry(check, f"Secret {name}", end, now, _RENEWAL)

@@ -1,0 +1,63 @@
+"""Credentials, products and installs of a cluster, read once into an index, as far as they may be seen."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from cli.doctor.finding import Check, bad, good, warning
+from registry_access.model.errors import InvalidManifest, StateError
+from registry_access.model.resources import Kind
+from registry_access.state.index import ResourceIndex
+from registry_access.state.kubernetes.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.feed import Feed, key_in
+from registry_access.state.kubernetes.resource_path import PLURALS, Scope
+
+_KINDS = (Kind.NAMESPACE, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.INSTALL)
+
+
+@dataclass(slots=True)
+class State:
+    """`unseen_secrets`: the workspaces whose Secrets could not be read."""
+
+    index: ResourceIndex = field(default_factory=ResourceIndex)
+    checks: list[Check] = field(default_factory=list)
+    unseen_secrets: set[str] = field(default_factory=set)
+
+    def workspaces(self, only: str = "") -> list[str]:
+        """Those that are labelled; `only`: that one."""
+        return [only] if only else list(self.index.workspaces())
+
+
+async def read_state(api: KubernetesApi, workspace: str = "") -> State:
+    """Of all workspaces, or of one."""
+    state = State()
+    problems: list[InvalidManifest] = []
+    feed = Feed(state.index, problems.append)
+    unread = []
+    for kind in _KINDS:
+        if kind is Kind.NAMESPACE and workspace:
+            continue
+        if problem := await _read(api, feed, Scope(kind, workspace if kind.namespaced else "")):
+            unread.append(f"{PLURALS[kind]}: {problem}")
+    secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
+    answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
+    state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
+    index = state.index
+    counts = f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
+    remedy = "" if workspace else "; with --workspace, what is in one of your own namespaces can be looked at"
+    state.checks = [warning("state", f"cannot be read: {told}{remedy}") for told in unread] or [good("state", f"read: {counts}")]
+    state.checks += [bad("state", str(problem)) for problem in problems]
+    return state
+
+
+async def _read(api: KubernetesApi, feed: Feed, scope: Scope) -> str:
+    """Why it could not be read, "" when it was."""
+    try:
+        async for page in api.pages(scope):
+            for item in page.get("items") or ():
+                if key := key_in(scope.kind, item):
+                    feed.put(key, item)
+    except (StateError, Gone) as error:
+        return str(error)
+    return ""

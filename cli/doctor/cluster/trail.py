@@ -1,0 +1,28 @@
+"""The audit trail of a cluster: looked at where its DSN is known, else said where it is."""
+
+from __future__ import annotations
+
+from cli.doctor.audit import AUDIT, audit_check
+from cli.doctor.cluster.installation import Installation, environment_of
+from cli.doctor.finding import Check, warning
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.runtime.settings import Settings
+
+_EXEC = f"kubectl -n {SYSTEM_NAMESPACE} exec deploy/akua-proxy -- akua audit verify"
+
+
+async def trail_check(settings: Settings, installation: Installation) -> Check:
+    """`settings.audit_dsn` as it was set; its default means nothing in a cluster."""
+    if settings.audit_dsn != Settings().audit_dsn:
+        return await audit_check(settings.audit_dsn)
+    if not installation.proxy.seen:
+        return warning(AUDIT, f"where it is cannot be looked at ({installation.proxy.problem}); `{_EXEC}` looks there")
+    entry = next((item for item in environment_of(installation.proxy) if item.get("name") == "AKUA_AUDIT_DSN"), {})
+    secret = (entry.get("valueFrom") or {}).get("secretKeyRef") or {}
+    if secret:
+        where = f"at the DSN in Secret {secret.get('name')} ({secret.get('key')})"
+    elif str(entry.get("value") or "").startswith("sqlite:"):
+        where = f"a file in the proxy's pod, {str(entry['value']).removeprefix('sqlite:///')}"
+    else:
+        return warning(AUDIT, "the Deployment akua-proxy says no AKUA_AUDIT_DSN: its pods keep a trail that ends with them")
+    return warning(AUDIT, f"was not looked at: it is {where}; `{_EXEC}` looks there")

@@ -1,0 +1,80 @@
+"""`akua doctor`: the command, and in which order it looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import typer
+from rich.text import Text
+
+from cli.doctor.audit import audit_check
+from cli.doctor.finding import Check, Finding, bad, condensed, good
+from cli.doctor.machine import certificate_files, name_check, server_checks
+from cli.doctor.resources import credential_checks, install_checks
+from cli.options import Output, OutputOption, WorkspaceOption
+from cli.presentation import show_json, show_rows
+from cli.session import Invocation, invocation, opened
+from registry_access.model.errors import AkuaError, InvalidSettings
+from registry_access.runtime.settings import Settings
+
+_MARKS = {Finding.GOOD: ("✓", "green"), Finding.WARNING: ("!", "yellow"), Finding.BAD: ("✗", "red")}
+_LISTED = 20  # of one noun, when all of them are good
+
+
+def doctor(context: typer.Context, output: OutputOption = Output.TABLE, workspace: WorkspaceOption = "") -> None:
+    """Look at everything that pulls depend on, from the outside in, and say what to mend.
+
+    With state in a folder: settings, state, audit trail, certificates, ports, credentials and installs. With
+    AKUA_STATE=kubernetes, wherever kubectl works or in a pod: name, route, trust, the webhook's registration, a pod on trial,
+    certificates, clocks, rights, freshness, leader, audit trail, credentials and installs. It changes nothing, and says what
+    you may not look at.
+
+    Exit code 1 when something is bad.
+
+    Example: AKUA_STATE=kubernetes akua doctor
+    """
+    checks = asyncio.run(_all(invocation(context), workspace))
+    if output is Output.JSON:
+        show_json([{"check": item.name, "finding": str(item.finding), "detail": item.detail} for item in checks])
+    else:
+        rows = [(Text(*_MARKS[item.finding]), item.name, item.detail) for item in condensed(checks, _LISTED)]
+        show_rows(("", "check", "finding"), rows, empty="")
+    if any(item.finding is Finding.BAD for item in checks):
+        raise typer.Exit(1)
+
+
+async def _all(found: Invocation, workspace: str) -> list[Check]:
+    try:
+        settings = found.settings()
+    except InvalidSettings as error:
+        # Everything else hangs on them.
+        return [bad("settings", str(problem)) for problem in error.problems]
+    checks = [good("settings", f"state {settings.state}, host {settings.host}")]
+    if settings.state == "kubernetes":
+        # Half of what a command needs to start, and only wanted here.
+        from cli.doctor.cluster.order import cluster_checks
+
+        return checks + [check async for check in cluster_checks(settings, found.environment, workspace)]
+    checks += [check async for check in _state(settings, workspace)]
+    checks.append(await audit_check(settings.audit_dsn))
+    checks += certificate_files(settings, found.home)
+    checks += [check async for check in server_checks(settings)]
+    checks.append(await name_check(settings.host))
+    return checks
+
+
+async def _state(settings: Settings, workspace: str) -> AsyncIterator[Check]:
+    try:
+        async with opened(settings) as store:
+            index = store.index
+            counts = (
+                f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
+            )
+            yield good("state", f"read: {counts}")
+            for problem in store.problems():
+                yield bad("state", str(problem))
+            for check in (*credential_checks(index, workspace), *install_checks(index, workspace)):
+                yield check
+    except AkuaError as error:
+        yield bad("state", str(error))

@@ -1,0 +1,262 @@
+"""What only the cluster's inside shows: freshness, leader, rights, a pod on trial, the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.doctor.cluster.freshness import freshness_checks, leader_check
+from cli.doctor.cluster.installation import Installation
+from cli.doctor.cluster.rights import EXCESSIVE, NEEDED, account_checks, own_checks, workspace_checks
+from cli.doctor.cluster.state import read_state
+from cli.doctor.cluster.trail import trail_check
+from cli.doctor.cluster.trial_pod import labels_for, trial_check
+from cli.doctor.cluster.view import Access, Look
+from cli.doctor.resources import credential_checks
+from registry_access.model.errors import Conflict, InvalidManifest
+from registry_access.model.label_selector import LabelSelector, Operator, Requirement
+from registry_access.runtime.settings import Settings
+from tests.unit.cli.doctor.fake_cluster import ABSENT, HIDDEN, FakeApi, Manifest, deployment, findings, seen, told
+
+GROUP = "/apis/registry.akua.dev/v1alpha1"
+NOW = 1_800_000_000.0
+HOST = "oci.akua.dev"
+
+
+def beats(*ages: float) -> Manifest:
+    annotations = {f"heartbeat.registry.akua.dev/r{number}": f"{int(NOW - age)}-7" for number, age in enumerate(ages)}
+    return {"metadata": {"annotations": annotations | {"other": "1-1"}}}
+
+
+def heartbeats(**kinds: Manifest) -> FakeApi:
+    namespaces = {"/api/v1/namespaces/akua-system": kinds.pop("namespaces")} if "namespaces" in kinds else {}
+    return FakeApi(
+        namespaces | {f"{GROUP}/namespaces/akua-system/{kind}/akua-heartbeat": manifest for kind, manifest in kinds.items()}
+    )
+
+
+async def test_every_process_proves_each_watch_that_it_has() -> None:
+    running = Installation(HOST, proxy=seen(deployment(ready=1)), webhook=seen(deployment(ready=2)))
+    api = heartbeats(
+        namespaces=beats(1, 2, 3),
+        products=beats(1, 2, 700),
+        installs=beats(16, 17),
+        registrycredentials=beats(0),
+    )
+    found = told(await freshness_checks(api.view, running, 15.0, NOW))
+    assert found["freshness namespaces"] == ("good", "3 processes have proven the watch within 15 s")
+    assert found["freshness products"][0] == "warning"
+    assert "2 processes have proven the watch within 15 s, 3 are running" in found["freshness products"][1]
+    assert found["freshness installs"][0] == "bad"
+    assert found["freshness installs"][1].startswith("the last proof is 16s old: pulls are refused after 15 s")
+    assert found["freshness registrycredentials"] == ("good", "1 process has proven the watch within 15 s")
+    assert found["freshness pullgrants"][0] == "bad"
+    assert "no process has ever proven" in found["freshness pullgrants"][1]
+
+
+async def test_where_the_processes_cannot_be_counted_one_proof_will_do() -> None:
+    api = heartbeats(namespaces=beats(1), installs=beats(1))
+    api.refused.add(f"{GROUP}/namespaces/akua-system/installs/akua-heartbeat")
+    found = told(await freshness_checks(api.view, Installation(HOST, proxy=HIDDEN, webhook=HIDDEN), 15.0, NOW))
+    assert found["freshness namespaces"][0] == "good"
+    assert found["freshness installs"][0] == "warning"
+
+
+def lease(holder: str, age: float) -> Look:
+    renewed = datetime.fromtimestamp(NOW - age, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return seen({"spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15}})
+
+
+@pytest.mark.parametrize(
+    ("look", "finding", "says"),
+    [
+        (lease("akua-1", 3), "good", "akua-1, renewed 3s ago"),
+        (lease("akua-1", 40), "bad", "akua-1 last renewed the Lease akua-install-sync 40s ago"),
+        (lease("", 1), "bad", "nobody holds the Lease"),
+        (seen({"spec": {"holderIdentity": "akua-1"}}), "bad", "never"),
+        (ABSENT, "bad", "nobody holds the Lease"),
+        (HIDDEN, "warning", "cannot be looked at"),
+    ],
+)
+def test_somebody_leads(look: Look, finding: str, says: str) -> None:
+    check = leader_check(Installation(HOST, lease=look), NOW)
+    assert (str(check.finding), says in check.detail) == (finding, True), check.detail
+
+
+def only(**accounts: Sequence[Access]) -> Any:
+    """Each account of ours (akua_...) is allowed just this."""
+    allowed = {
+        f"system:serviceaccount:akua-system:{name.replace('_', '-')}": [access.attributes() for access in accesses]
+        for name, accesses in accounts.items()
+    }
+    return lambda attributes, user: dict(attributes) in allowed[user]
+
+
+async def test_each_account_has_what_it_needs_and_no_more() -> None:
+    api = FakeApi(may=only(akua_proxy=NEEDED["akua-proxy"], akua_webhook=NEEDED["akua-webhook"]))
+    assert findings(*await account_checks(api.view)) == [("good", "rights akua-webhook"), ("good", "rights akua-proxy")]
+    api.may = only(akua_proxy=NEEDED["akua-proxy"][3:], akua_webhook=(*NEEDED["akua-webhook"], EXCESSIVE["akua-webhook"][0]))
+    found = told(await account_checks(api.view))
+    assert found["rights akua-proxy"][0] == "bad"
+    assert found["rights akua-proxy"][1].startswith("may not list namespaces, watch namespaces, list registrycredentials; ")
+    assert found["rights akua-webhook"] == (
+        "warning",
+        "may create pods, which it does not need: which binding of yours gives it?",
+    )
+    api.refused.add("/apis/authorization.k8s.io/v1/subjectaccessreviews")
+    assert {finding for finding, _ in findings(*await account_checks(api.view))} == {"warning"}
+
+
+async def test_what_the_person_may_is_said_by_workspace() -> None:
+    api = FakeApi(may=lambda attributes, user: attributes.get("namespace") == "acme")
+    found = told(await own_checks(api.view, ["acme", "globex"]))
+    assert found["rights"][0] == "warning"
+    assert "list namespaces, list registrycredentials, list products and 2 more" in found["rights"][1]
+    assert found["rights acme"][0] == "good"
+    assert found["rights globex"][0] == "warning"
+    assert "ClusterRole edit in globex" in found["rights globex"][1]
+    many = await own_checks(FakeApi().view, [f"w{number}" for number in range(50)])
+    assert len(many) == 11
+    refused = FakeApi(refused={"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"})
+    assert findings(*await own_checks(refused.view, ["acme"])) == [("warning", "rights")]
+
+
+async def test_the_proxy_is_let_into_each_workspace() -> None:
+    path = "/apis/rbac.authorization.k8s.io/v1/rolebindings"
+
+    def binding(namespace: str, role: str = "akua-workspace-secrets") -> Manifest:
+        return {"metadata": {"namespace": namespace, "name": "akua-proxy"}, "roleRef": {"name": role}}
+
+    api = FakeApi({f"{path}/a": binding("acme"), f"{path}/b": binding("globex", "view")})
+    assert findings(*await workspace_checks(api.view, ["acme"])) == [("good", "workspaces")]
+    assert findings(*await workspace_checks(api.view, ["acme", "globex", "initech"])) == [
+        ("bad", "workspace globex"),
+        ("bad", "workspace initech"),
+    ]
+    api.refused.add(path)
+    assert findings(*await workspace_checks(api.view, ["acme"])) == [("warning", "workspaces")]
+
+
+def grant(namespace: str, **spec: Any) -> Manifest:
+    spec = {"host": HOST, "images": ["ghcr.io/acme/*"], "pullSecret": "akua-pull-shop", **spec}
+    return {"metadata": {"name": "shop", "namespace": namespace, "uid": "1"}, "spec": spec}
+
+
+def granted(*grants: Manifest) -> FakeApi:
+    return FakeApi({f"{GROUP}/pullgrants/{number}": each for number, each in enumerate(grants)})
+
+
+def rewritten(pod: Manifest) -> Manifest:
+    image = f"{HOST}/{pod['spec']['containers'][0]['image']}"
+    return {"spec": {"containers": [{"image": image}], "imagePullSecrets": [{"name": "akua-pull-shop"}]}}
+
+
+async def test_a_pod_on_trial_comes_back_rewritten() -> None:
+    api = granted(grant("other", host="registry.example"), grant("shop-prod", podSelector={"matchLabels": {"app": "shop"}}))
+    asked: list[Manifest] = []
+
+    def pod(manifest: Manifest) -> Manifest:
+        asked.append(manifest)
+        return rewritten(manifest)
+
+    api.pod = pod
+    check = await trial_check(api.view, HOST)
+    assert (str(check.finding), check.name) == ("good", "trial pod shop-prod")
+    assert "ghcr.io/acme/akua-doctor:akua-doctor becomes oci.akua.dev/ghcr.io/acme/akua-doctor:akua-doctor" in check.detail
+    assert asked[0]["metadata"]["labels"] == {"app": "shop"}
+    assert ("POST", "/api/v1/namespaces/shop-prod/pods") in api.asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "finding", "says"),
+    [
+        (lambda pod: pod, "bad", "was not rewritten, though grant shop covers it"),
+        (lambda pod: {"spec": {**rewritten(pod)["spec"], "imagePullSecrets": []}}, "bad", "without the pull Secret"),
+        (lambda pod: Conflict("exceeded quota: pods"), "warning", "could not be tried there: exceeded quota"),
+        (lambda pod: InvalidManifest("is no good"), "warning", "could not be tried there: is no good"),
+    ],
+)
+async def test_a_pod_on_trial_that_does_not(answer: Any, finding: str, says: str) -> None:
+    api = granted(grant("shop-prod"))
+    api.pod = answer
+    check = await trial_check(api.view, HOST)
+    assert (str(check.finding), says in check.detail) == (finding, True), check.detail
+
+
+async def test_without_a_grant_there_is_nothing_to_try() -> None:
+    for api in (granted(), granted({"metadata": {"name": "x"}}), granted(grant("a", host="registry.example"))):
+        check = await trial_check(api.view, HOST)
+        assert (str(check.finding), "nothing to try" in check.detail) == ("warning", True)
+    hidden = FakeApi(refused={f"{GROUP}/pullgrants"})
+    assert "cannot be looked at" in (await trial_check(hidden.view, HOST)).detail
+
+
+@pytest.mark.parametrize(
+    ("selector", "labels"),
+    [
+        (LabelSelector(), {}),
+        (LabelSelector((("app", "shop"),), (Requirement("tier", Operator.IN, ("web", "api")),)), {"app": "shop", "tier": "web"}),
+        (LabelSelector((), (Requirement("tier", Operator.EXISTS),)), {"tier": "doctor"}),
+        (LabelSelector((), (Requirement("tier", Operator.NOT_IN, ("web",)), Requirement("x", Operator.DOES_NOT_EXIST))), {}),
+        (LabelSelector((("tier", "web"),), (Requirement("tier", Operator.IN, ("api",)),)), None),
+    ],
+)
+def test_labels_that_a_selector_selects(selector: LabelSelector, labels: Mapping[str, str] | None) -> None:
+    assert labels_for(selector) == labels
+
+
+async def test_the_trail_is_looked_at_where_it_is_known_and_else_said_where_it_is(tmp_path: Path) -> None:
+    def proxy(value: Manifest) -> Installation:
+        return Installation(HOST, proxy=seen(deployment(env=[{"name": "AKUA_AUDIT_DSN", **value}])))
+
+    assert (
+        "a file in the proxy's pod, /audit/audit.db"
+        in (await trail_check(Settings(), proxy({"value": "sqlite:////audit/audit.db"}))).detail
+    )
+    reference = {"valueFrom": {"secretKeyRef": {"name": "akua-audit", "key": "dsn"}}}
+    check = await trail_check(Settings(), proxy(reference))
+    assert (str(check.finding), "Secret akua-audit (dsn)" in check.detail) == ("warning", True)
+    assert "says no AKUA_AUDIT_DSN" in (await trail_check(Settings(), proxy({}))).detail
+    assert "cannot be looked at" in (await trail_check(Settings(), Installation(HOST, proxy=HIDDEN))).detail
+    there = await trail_check(Settings(audit_dsn=f"sqlite:///{tmp_path}/audit.db"), proxy({}))
+    assert "is not there yet" in there.detail
+
+
+def credential(name: str, **status: Any) -> Manifest:
+    spec = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
+    return {"metadata": {"name": name, "namespace": "acme", "uid": name}, "spec": spec, "status": status}
+
+
+async def test_the_state_is_read_as_far_as_it_may_be() -> None:
+    refused = {"type": "Verified", "status": "False", "reason": "Unauthorized", "message": "the login was refused"}
+    verified = {"type": "Verified", "status": "True", "reason": "Ok"}
+    api = FakeApi(
+        {
+            "/api/v1/namespaces/acme": {"metadata": {"name": "acme", "labels": {"registry.akua.dev/workspace": "true"}}},
+            f"{GROUP}/registrycredentials/good": credential("good", conditions=[verified]),
+            f"{GROUP}/registrycredentials/refused": credential("refused", conditions=[refused]),
+            f"{GROUP}/installs/broken": {"metadata": {"name": "broken", "namespace": "acme"}, "spec": 3},
+            "/api/v1/namespaces/acme/secrets/ghcr": {
+                "metadata": {"name": "ghcr", "namespace": "acme"},
+                "data": {"username": "eA==", "password": "eA=="},
+            },
+        }
+    )
+    state = await read_state(api.api)
+    assert [str(check.finding) for check in state.checks] == ["good", "bad"]
+    assert state.workspaces() == ["acme"]
+    found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))
+    assert found["credential acme/good"] == ("good", "ghcr.io, secret version unversioned, login tried")
+    assert found["credential acme/refused"][0] == "bad"
+    assert "`akua credential test refused` tries it again" in found["credential acme/refused"][1]
+    api.refused |= {"/api/v1/namespaces/acme/secrets", f"{GROUP}/products"}
+    state = await read_state(api.api)
+    assert findings(*state.checks)[0] == ("warning", "state")
+    assert "--workspace" in state.checks[0].detail
+    found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))
+    assert found["credential acme/good"][0] == "warning"
+    assert found["credential acme/refused"][0] == "bad"
