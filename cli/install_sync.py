@@ -82,11 +82,12 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, time.time)
     local = TargetCluster(store)
     references = InstallReferences(store.index)
-    clusters = KnownClusters(store.index, local, references, lambda config: PolledStore(foreign_access(config)))
+    clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
     provisioner = Provisioner(settings.host, control_plane_id(store))
     minting = Minting(settings.host, settings.install_token_lifetime)
     events = event_recorder(settings, store, telemetry, "akua-webhook")
-    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time)
+    holds = isinstance(store, KubernetesStore)
+    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time, holds_deleted=holds)
     return InstallSyncParts(
         reconciler,
         InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),

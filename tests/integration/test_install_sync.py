@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-import yaml
 
 from cli.install_sync import InstallSyncParts, build_install_sync
 from registry_access.model.install_token import verify_install_token
@@ -18,10 +17,8 @@ from registry_access.runtime.settings import Settings, load_settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.kubernetes import KubernetesStore
 from registry_access.state.kubernetes import leader_election as leases
-from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
-from registry_access.state.kubernetes.polled_store import PolledStore
 from registry_access.state.signing_keys import PublishedKeys
-from tests.support.kubernetes import ControlPlane, control_plane, running_control_plane
+from tests.support.kubernetes import ControlPlane, control_plane
 from tests.support.state_conformance import until
 
 __all__ = ["control_plane"]
@@ -125,36 +122,6 @@ async def test_two_replicas_and_one_leader(cluster: ControlPlane, monkeypatch: p
             assert holder == leader.identity
     holder = cluster.kubectl("-n", "akua-system", "get", "lease", "akua-install-sync", "-o", "jsonpath={.spec.holderIdentity}")
     assert holder == "", "released, so that the next one need not wait"
-
-
-async def test_a_remote_cluster_is_provisioned_and_cleared(
-    cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with running_control_plane(tmp_path_factory.mktemp("remote")) as far:
-        namespaces(far, "shop-prod")
-        config = yaml.safe_load(far.kubeconfig.read_text())
-        config["clusters"][0]["cluster"].pop("certificate-authority")
-        config["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(far.certificate.read_bytes()).decode()
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "far", "namespace": "acme"},
-            "stringData": {"kubeconfig": yaml.safe_dump(config)},
-        }
-        cluster.kubectl("apply", "-f", "-", input=json.dumps(secret))
-        async with webhook_replica(cluster) as (_, parts):
-            # The far API server stands on loopback here, which is refused otherwise.
-            parts.clusters._connect = lambda text: PolledStore(foreign_access(text, allow_loopback=True), fresh_seconds=0.2)
-            there = {**yaml.safe_load(INSTALL), "metadata": {"name": "shop", "namespace": "acme"}}
-            there["spec"]["cluster"] = {"kubeconfigSecret": "far"}
-            cluster.kubectl("apply", "-f", "-", input=json.dumps(there))
-            await until(lambda: condition(cluster) == "True Provisioned")
-            assert "akua-pull-shop" in far.kubectl("-n", "shop-prod", "get", "secrets", "-o", "name")
-            assert grant(far)["images"] == ["ghcr.io/acme/app"]
-            assert not cluster.kubectl("-n", "shop-prod", "get", "secrets,pullgrants", "-o", "name").strip()
-            cluster.kubectl("-n", "acme", "delete", "install", "shop")
-            await until(lambda: not far.kubectl("-n", "shop-prod", "get", "secrets,pullgrants", "-o", "name").strip())
-        cluster.kubectl("-n", "acme", "delete", "secret", "far")
 
 
 def grant(plane: ControlPlane) -> dict[str, object]:

@@ -107,3 +107,27 @@ def test_a_pull_grant_beside_it_needs_no_policy(api: ApiRequests) -> None:
     where = "/apis/registry.akua.dev/v1alpha1/namespaces/shop-prod/pullgrants/shop"
     assert api("APPLY", where, manifest, user=WEBHOOK, dry_run=True).allowed
     assert api("APPLY", where, manifest, user=PROXY, dry_run=True).status == 403, json.dumps(manifest)
+
+
+def test_of_an_install_the_sync_changes_its_own_finalizer_alone(api: ApiRequests) -> None:
+    spec = {"repositories": ["ghcr.io/acme/app"], "revoked": True}
+    metadata = {"name": "shop", "namespace": "acme", "finalizers": ["acme.example/theirs"], "annotations": {"note": "mine"}}
+    manifest = {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "Install", "metadata": metadata, "spec": spec}
+    where = "/apis/registry.akua.dev/v1alpha1/namespaces/acme/installs/shop"
+    api.apply(manifest, where)
+    ours, theirs = "registry.akua.dev/remote-cleanup", "acme.example/theirs"
+    once(lambda: api("PATCH", where, {"spec": {"revoked": False}}, user=WEBHOOK, dry_run=True), "nothing else")
+    for change in (
+        {"spec": {"revoked": False}},
+        {"spec": {"repositories": ["ghcr.io/acme/other"]}},
+        {"metadata": {"annotations": {"note": None}}},
+        {"metadata": {"labels": {"team": "x"}}},
+    ):
+        assert "nothing else" in api("PATCH", where, change, user=WEBHOOK).message
+    assert "finalizers of others" in api("PATCH", where, {"metadata": {"finalizers": [ours]}}, user=WEBHOOK).message
+    assert api("PATCH", where, {"metadata": {"finalizers": [theirs, ours]}}, user=WEBHOOK).allowed
+    assert api("PATCH", where, {"metadata": {"finalizers": [theirs]}}, user=WEBHOOK).allowed
+    assert api("PATCH", f"{where}/status", {"status": {"tokenID": "tok_1"}}, user=WEBHOOK).allowed
+    assert not api("PATCH", where, {"metadata": {"finalizers": [theirs, ours]}}, user=PROXY).allowed
+    assert api("PATCH", where, {"metadata": {"finalizers": None}}).allowed
+    assert api("DELETE", where).allowed

@@ -147,7 +147,7 @@ async def running_sync(store: StateStore) -> AsyncIterator[Synced]:
     local = TargetCluster(store)
     remotes = Remotes()
     references = InstallReferences(store.index)
-    clusters = KnownClusters(store.index, local, references, remotes.connect)
+    clusters = KnownClusters(store, local, remotes.connect)
     reconciler = Reconciler(
         store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, told, clock
     )

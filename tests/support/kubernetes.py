@@ -128,6 +128,21 @@ def audit_log(folder: Path) -> Path:
     return folder / "audit.log"
 
 
+@contextmanager
+def running_controllers(plane: ControlPlane, folder: Path, *names: str) -> Iterator[None]:
+    """Those of Kubernetes' controllers: ``namespace-controller`` empties and removes namespaces that are deleted."""
+    program = find_api_server().parent / "kube-controller-manager"
+    if not program.exists():
+        program = requires_program("kube-controller-manager")
+    options = {"kubeconfig": str(plane.kubeconfig), "leader-elect": "false", "secure-port": "0", "controllers": ",".join(names)}
+    command = [str(program), *(f"--{name}={value}" for name, value in options.items())]
+    process = _start(command, folder / "kube-controller-manager.log")
+    try:
+        yield
+    finally:
+        stop_process(process)
+
+
 def restart_api_server(plane: ControlPlane, folder: Path) -> None:
     """The API server anew, on the same port and etcd. Stop it first."""
     port = int(plane.server.rpartition(":")[2])

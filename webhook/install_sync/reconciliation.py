@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from registry_access.model.errors import AkuaError, InvalidInput
-from registry_access.model.resources import Install, Secret, TargetStatus
+from registry_access.model.resources import Install, Key, Kind, Secret, TargetStatus
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
@@ -20,25 +20,17 @@ from webhook.install_sync.minting import InstallToken, Minting, token_in
 from webhook.install_sync.ownership import Name
 from webhook.install_sync.progress import Progress
 from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
+from webhook.install_sync.removal import ClustersToClear, Removal
 from webhook.install_sync.reporting import Reporting
 from webhook.install_sync.requests import SyncRequest, sync_request
 from webhook.install_sync.status import Findings, cluster_condition, ready_condition, synced_condition
 
 
-class Clusters(Protocol):
+class Clusters(ClustersToClear, Protocol):
     """The clusters that installs go to."""
-
-    @property
-    def local(self) -> TargetCluster:
-        """The one that holds the installs."""
-        ...
 
     def of(self, install: Install) -> TargetCluster:
         """Raises InvalidInput when the kubeconfig that `install` names cannot be used."""
-        ...
-
-    def reached_from(self, workspace: str) -> Sequence[TargetCluster]:
-        """The remote ones that the installs of a workspace name now or, while this process runs, have named."""
         ...
 
 
@@ -51,7 +43,7 @@ class Outcome:
 
 
 class Reconciler:
-    """`keys` gives the signing keys now, `clock` epoch seconds."""
+    """`keys` gives the signing keys now, `clock` epoch seconds. `holds_deleted`: whether the state knows finalizers."""
 
     def __init__(
         self,
@@ -63,6 +55,8 @@ class Reconciler:
         telemetry: Telemetry,
         events: Recorder,
         clock: Callable[[], float],
+        *,
+        holds_deleted: bool = False,
     ) -> None:
         self._store = store
         self._clusters = clusters
@@ -71,9 +65,9 @@ class Reconciler:
         self._minting = minting
         self._telemetry = telemetry
         self._reporting = Reporting(store, events, clock)
+        self._removal = Removal(store, clusters, provisioner, events, clock, holds_deleted)
         self._clock = clock
         self._last: dict[Name, InstallToken] = {}
-        self._went_to: dict[Name, dict[str, TargetCluster]] = {}
         self._answered: dict[Name, SyncRequest] = {}
 
     async def reconcile(self, workspace: str, name: str, *, anyway: bool = False) -> Outcome:
@@ -81,9 +75,12 @@ class Reconciler:
 
         `anyway`, or a request that is not answered yet: what looks right is written too.
         """
-        install = self._store.index.install(workspace, name)
-        if install is None:
-            return await self._forget(workspace, name)
+        install = self._store.index.get(Key(Kind.INSTALL, workspace, name))
+        if not isinstance(install, Install) or install.deleting:
+            self._last.pop((workspace, name), None)
+            self._answered.pop((workspace, name), None)
+            removed = self._removal.remove(install) if isinstance(install, Install) else self._removal.forget(workspace, name)
+            return Outcome(problem=await removed)
         now = self._clock()
         request = sync_request(install, self._store.index.namespace(workspace))
         asked = request.is_open(install.status) and request != self._answered.get((workspace, name))
@@ -98,9 +95,9 @@ class Reconciler:
             told = cluster_condition(install, "ClusterInvalid" if hopeless else "ClusterUnreachable", str(error))
             await self._report(install, Findings((ready, told), answered=answered))
             return Outcome(problem="" if hopeless else str(error))
+        if install.kubeconfig_secret:
+            install = await self._removal.mark(install, install.kubeconfig_secret)
         token = self._token(install, cluster)
-        went_to = self._went_to.setdefault((workspace, name), {})
-        went_to[cluster.name] = cluster
         placements = place(install, cluster.namespaces())
         progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
@@ -114,7 +111,7 @@ class Reconciler:
             await progress.tell()
         try:
             await self._provisioner.remove(cluster, workspace, name, keep={placement.namespace for placement in placements})
-            await self._leave(workspace, name, cluster)
+            progress.install = await self._removal.leave(progress.install, cluster)
         except AkuaError as error:
             problem = str(error)
         synced = synced_condition(install, progress.targets, overlaps(cluster, install, placements))
@@ -147,8 +144,9 @@ class Reconciler:
 
     def lane(self, workspace: str, name: str) -> str:
         """The remote cluster that an install waits for, "" for the local one: a slow one must hold up only its own."""
-        install = self._store.index.install(workspace, name)
-        return f"{workspace}/{install.kubeconfig_secret}" if install and install.kubeconfig_secret else ""
+        install = self._store.index.get(Key(Kind.INSTALL, workspace, name))
+        secret = install.kubeconfig_secret if isinstance(install, Install) else None
+        return f"{workspace}/{secret}" if secret else ""
 
     def _token(self, install: Install, cluster: TargetCluster) -> InstallToken:
         """What was minted last counts too: the index may not have caught up with the Secret that holds it."""
@@ -160,31 +158,3 @@ class Reconciler:
             self._telemetry.tokens_minted.inc()
         self._last[name] = token
         return token
-
-    async def _forget(self, workspace: str, name: str) -> Outcome:
-        """Of an install that is gone nothing stays; where it went may only be known from what it left there."""
-        self._last.pop((workspace, name), None)
-        self._answered.pop((workspace, name), None)
-        went_to = self._went_to.get((workspace, name), {})
-        clusters = {cluster.name: cluster for cluster in (self._clusters.local, *self._clusters.reached_from(workspace))}
-        problem = ""
-        for cluster in {**clusters, **went_to}.values():
-            try:
-                await cluster.refresh()
-                await self._provisioner.remove(cluster, workspace, name)
-                went_to.pop(cluster.name, None)
-            except AkuaError as error:
-                problem = str(error)
-        if not went_to:
-            self._went_to.pop((workspace, name), None)
-        return Outcome(problem=problem)
-
-    async def _leave(self, workspace: str, name: str, stay: TargetCluster) -> None:
-        """Removes an install from the clusters where it was before it was sent to `stay`."""
-        went_to = self._went_to[workspace, name]
-        left = {self._clusters.local.name: self._clusters.local, **went_to}
-        left.pop(stay.name, None)
-        for cluster in left.values():
-            await cluster.refresh()
-            await self._provisioner.remove(cluster, workspace, name)
-            went_to.pop(cluster.name, None)

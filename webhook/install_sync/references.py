@@ -65,10 +65,6 @@ class InstallReferences:
     def of_kubeconfig(self, workspace: str, secret: str) -> Collection[Name]:
         return self._kubeconfigs.of((workspace, secret))
 
-    def kubeconfigs(self, workspace: str) -> Collection[str]:
-        """The kubeconfig Secrets that installs of a workspace name."""
-        return {secret for space, secret in self._kubeconfigs if space == workspace}
-
     def targeting(self, before: Namespace | None, after: Namespace | None) -> set[Name]:
         """Those to which it makes a difference that a namespace of this cluster is `after` now; None: not there."""
         space = after or before

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from registry_access.model.errors import InvalidInput
-from registry_access.model.resources import Install, Secret
-from registry_access.state.index import ResourceIndex
+from registry_access.model.errors import InvalidInput, NotFound, StateUnavailable
+from registry_access.model.resources import Install, Key, Kind, Secret
+from registry_access.state.interface import StateStore
 from webhook.install_sync.cluster import ObjectStore, TargetCluster
-from webhook.install_sync.references import InstallReferences
 
-logger = logging.getLogger(__name__)
 KUBECONFIG_KEYS = ("kubeconfig", "value")  # the second is how Cluster API names it
 _RECHECK_SECONDS = 60.0
+_LINGER_SECONDS = 900.0
 
 
 class RemoteStore(ObjectStore, Protocol):
@@ -47,30 +46,46 @@ class KnownClusters:
 
     Nothing announces changes in a remote cluster: each install there is looked at every minute, which also mends drift and
     finds namespaces that a selector now matches.
+
+    A connection outlives its Secret by a quarter of an hour, for clearing up only: who deletes a workspace deletes its Secrets
+    together with its installs.
     """
 
-    def __init__(self, index: ResourceIndex, local: TargetCluster, references: InstallReferences, connect: Connect) -> None:
+    def __init__(self, store: StateStore, local: TargetCluster, connect: Connect) -> None:
         self.local = local
-        self._index = index
-        self._references = references
+        self._store = store
         self._connect = connect
         self._connected: dict[tuple[str, str], _Connected] = {}
+        self._gone: dict[tuple[str, str], float] = {}  # monotonic time at which a connection was seen without its Secret
         self._closing: set[asyncio.Task[None]] = set()
 
     def of(self, install: Install) -> TargetCluster:
         """Raises InvalidInput."""
-        return self._reach(install.workspace, install.kubeconfig_secret) if install.kubeconfig_secret else self.local
+        if not install.kubeconfig_secret:
+            return self.local
+        name = (install.workspace, install.kubeconfig_secret)
+        secret = self._store.index.secret(*name)
+        if secret is None:
+            self._linger(name)
+            raise InvalidInput(f"Secret {'/'.join(name)} does not exist", remedy="create it, with a kubeconfig below kubeconfig")
+        return self._reach(name, secret)
 
-    def reached_from(self, workspace: str) -> Sequence[TargetCluster]:
-        """Those that cannot be used are left out: what is in them cannot be removed by us."""
-        names = {*self._references.kubeconfigs(workspace), *(name for space, name in self._connected if space == workspace)}
-        found = []
-        for name in sorted(names):
+    async def to_clear(self, workspace: str, secret: str) -> TargetCluster:
+        """See `ClustersToClear`. The Secret is asked for afresh: that it is not among those that are watched proves nothing."""
+        name = (workspace, secret)
+        found = self._store.index.secret(*name)
+        if found is None:
             try:
-                found.append(self._reach(workspace, name))
-            except InvalidInput as error:
-                logger.warning("nothing can be removed from the cluster of %s/%s: %s", workspace, name, error)
-        return found
+                read = await self._store.read(Key(Kind.SECRET, *name))
+            except NotFound:
+                self._linger(name)
+                if name in self._connected:
+                    return self._connected[name].cluster
+                raise
+            if not isinstance(read, Secret):
+                raise StateUnavailable(f"Secret {workspace}/{secret} cannot be read")
+            found = read
+        return self._reach(name, found)
 
     async def close(self) -> None:
         for known in self._connected.values():
@@ -78,26 +93,31 @@ class KnownClusters:
         self._connected.clear()
         await asyncio.gather(*self._closing)
 
-    def _reach(self, workspace: str, name: str) -> TargetCluster:
-        secret = self._index.secret(workspace, name)
-        if secret is None:
-            self._drop((workspace, name))
-            raise InvalidInput(
-                f"Secret {workspace}/{name} does not exist", remedy="create it, with a kubeconfig below kubeconfig"
-            )
-        known = self._connected.get((workspace, name))
+    def _reach(self, name: tuple[str, str], secret: Secret) -> TargetCluster:
+        self._gone.pop(name, None)
+        known = self._connected.get(name)
         if known is not None and known.secret.data == secret.data:
             return known.cluster
-        self._drop((workspace, name))
+        self._drop(name)
+        shown = "/".join(name)
         config = next((secret.data[key] for key in KUBECONFIG_KEYS if key in secret.data), None)
         if config is None:
-            raise InvalidInput(f"Secret {workspace}/{name} has no kubeconfig", remedy="put one below the name kubeconfig")
+            raise InvalidInput(f"Secret {shown} has no kubeconfig", remedy="put one below the name kubeconfig")
         store = self._connect(config)
-        made = TargetCluster(store, name=f"{workspace}/{name}", refresh=store.refresh, recheck_seconds=_RECHECK_SECONDS)
-        self._connected[workspace, name] = _Connected(secret, store, made)
+        made = TargetCluster(store, name=shown, refresh=store.refresh, recheck_seconds=_RECHECK_SECONDS)
+        self._connected[name] = _Connected(secret, store, made)
         return made
 
+    def _linger(self, name: tuple[str, str]) -> None:
+        """Notes that a Secret is gone, and ends the connections of those that have been for long."""
+        now = time.monotonic()
+        if name in self._connected:
+            self._gone.setdefault(name, now)
+        for gone in [each for each, since in self._gone.items() if now - since > _LINGER_SECONDS]:
+            self._drop(gone)
+
     def _drop(self, name: tuple[str, str]) -> None:
+        self._gone.pop(name, None)
         known = self._connected.pop(name, None)
         if known is not None:
             closing = asyncio.create_task(known.store.close())

@@ -25,6 +25,7 @@ from registry_access.model.resources.selector import read_selector
 
 MAXIMUM_TARGETS = 64
 MAXIMUM_TARGET_STATUS = 2048  # a namespace selector may choose many
+MAXIMUM_CLUSTERS = 16
 MAXIMUM_REQUEST = 253  # of what a person may give a request for a sync as its name
 MAXIMUM_TOKEN_GENERATION = 2**31 - 1
 
@@ -89,6 +90,7 @@ class InstallStatus:
     """`conditions`: Ready, Synced, and Syncing while a large one is under way. `token_id`: the jti in the pull Secrets.
 
     `last_sync_time`: when something was last written to the targets. `observed_...`: the requests that were answered last.
+    `clusters`: the kubeconfig Secrets of the remote clusters that something of it may be in.
     """
 
     conditions: tuple[Condition, ...] = ()
@@ -100,6 +102,7 @@ class InstallStatus:
     last_sync_time: datetime | None = None
     observed_sync_request: str = ""
     observed_workspace_sync_request: str = ""
+    clusters: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, reader: FieldReader) -> InstallStatus:
@@ -113,6 +116,7 @@ class InstallStatus:
             last_sync_time=reader.time("lastSyncTime"),
             observed_sync_request=reader.text("observedSyncRequest", default=""),
             observed_workspace_sync_request=reader.text("observedWorkspaceSyncRequest", default=""),
+            clusters=tuple(reader.texts("clusters")),
         )
 
     def to_manifest(self) -> dict[str, object]:
@@ -126,6 +130,7 @@ class InstallStatus:
             "lastSyncTime": rfc3339(self.last_sync_time),
             "observedSyncRequest": self.observed_sync_request,
             "observedWorkspaceSyncRequest": self.observed_workspace_sync_request,
+            "clusters": list(self.clusters),
         }
         return {name: value for name, value in manifest.items() if value}
 

@@ -31,6 +31,7 @@ INSTALL_LABEL = f"{GROUP}/install"  # on what the sync wrote: the install's name
 INSTALL_WORKSPACE_LABEL = f"{GROUP}/install-workspace"
 INSTALL_UID_ANNOTATION = f"{GROUP}/install-uid"
 SYNC_REQUESTED_ANNOTATION = f"{GROUP}/sync-requested"  # on an install, or on a workspace's namespace for all its installs
+REMOTE_FINALIZER = f"{GROUP}/remote-cleanup"  # on an install that was sent to another cluster, until it is cleared there
 ORIGINAL_IMAGES_ANNOTATION = f"{GROUP}/original-images"  # on a pod: JSON object, "containers/web" -> image as written
 INSTALLS_ANNOTATION = f"{GROUP}/installs"  # on a pod: the installs whose grants rewrote it, comma-separated
 PART_LABEL = f"{GROUP}/part"  # on our own pods: webhook | proxy | node-trust

@@ -107,6 +107,7 @@ def test_limits_and_choices_are_the_models() -> None:
     assert node(Kind.INSTALL, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
     assert node(Kind.INSTALL, ".spec.targets")["maxItems"] == install.MAXIMUM_TARGETS
     assert node(Kind.INSTALL, ".status.targets")["maxItems"] == install.MAXIMUM_TARGET_STATUS
+    assert node(Kind.INSTALL, ".status.clusters")["maxItems"] == install.MAXIMUM_CLUSTERS
     for name in ("observedSyncRequest", "observedWorkspaceSyncRequest"):
         assert node(Kind.INSTALL, f".status.{name}")["maxLength"] == install.MAXIMUM_REQUEST
     assert node(Kind.INSTALL, ".spec.tokenGeneration")["maximum"] == install.MAXIMUM_TOKEN_GENERATION

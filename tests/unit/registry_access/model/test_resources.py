@@ -102,6 +102,7 @@ STATUS: dict[str, dict[str, Any]] = {
         "lastSyncTime": "2026-01-02T03:04:05Z",
         "observedSyncRequest": "now, please",
         "observedWorkspaceSyncRequest": "all",
+        "clusters": ["remote"],
     },
 }
 

@@ -51,7 +51,6 @@ def test_by_what_an_install_names(references: InstallReferences) -> None:
     assert references.of_product("acme", "storefront") == (("acme", "shop"),)
     assert references.of_kubeconfig("acme", "far") == (("acme", "far"),)
     assert references.of_kubeconfig("other", "far") == ()
-    assert (references.kubeconfigs("acme"), references.kubeconfigs("other")) == ({"far"}, set())
     assert set(references.of_workspace("acme")) == {("acme", "shop"), ("acme", "gold"), ("acme", "far")}
 
 
@@ -63,7 +62,7 @@ def test_what_an_install_no_longer_names_finds_it_no_more(index: ResourceIndex, 
         index.remove(found.key)
     assert references.named("shop") == references.of_workspace("acme") == ()
     assert references.targeting(None, namespace("prod", tier="gold")) == set()
-    assert references.kubeconfigs("acme") == set()
+    assert references.of_kubeconfig("acme", "far") == ()
 
 
 SHOP, SELECTED = ("acme", "shop"), ("acme", "gold")
