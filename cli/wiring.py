@@ -37,6 +37,7 @@ from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, Publi
 
 if TYPE_CHECKING:
     from registry_access.state.kubernetes.access import ClusterAccess
+from webhook.install_sync.ownership import owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +100,14 @@ def _log_problem(problem: InvalidManifest) -> None:
 
 
 def redact_secrets(index: ResourceIndex, redactor: Redactor) -> None:
-    """Teaches the log every secret value that the index holds, now and later."""
+    """Teaches the log every secret value that the index holds, now and later.
+
+    But for pull Secrets: what is in them is known by its looks (a signed token), and every line would be searched for thousands.
+    """
 
     def learn(secret: Secret) -> None:
+        if owner_of(secret) is not None:
+            return
         redactor.add(value.decode() for value in secret.data.values() if value.isascii())
 
     def changed(change: Change) -> None:

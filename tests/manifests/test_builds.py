@@ -10,10 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.runtime.settings import load_settings
 from tests.support.kustomize import BUILDS, OVERLAYS, Manifest, built, containers, named, of_kind, pod_templates
-from webhook.certificates.serving import proxy_hosts, webhook_hosts
 
 # The oldest Kubernetes that ValidatingAdmissionPolicy is stable in, and the one that everything is tested on.
 VERSIONS = ("1.30", "1.34")
@@ -194,23 +192,3 @@ def test_images_are_ours_or_named_with_their_registry(build: str) -> None:
         else:
             assert image == "akua-registry-access"
     assert set(OVERLAYS) == {"kind", "production"}
-
-
-def test_cert_manager_issues_what_our_own_leader_would() -> None:
-    manifests = built("base+cert-manager")
-    issuers = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "Issuer")}
-    certificates = {each["spec"]["secretName"]: each["spec"] for each in of_kind(manifests, "Certificate")}
-    assert {certificate["issuerRef"]["name"] for certificate in certificates.values()} == issuers.keys()
-    assert issuers["akua-ca"]["ca"]["secretName"] in certificates, "the CA is itself one of the certificates"
-    named_for = {
-        name: {*each["dnsNames"], *each.get("ipAddresses", ())} for name, each in certificates.items() if "dnsNames" in each
-    }
-    assert named_for[WEBHOOK_CERTIFICATE] == set(webhook_hosts())
-    assert named_for[PROXY_CERTIFICATE] == set(proxy_hosts("oci.akua.dev", "", None))
-    registration = named(manifests, "MutatingWebhookConfiguration", "akua-webhook")
-    injected = registration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
-    assert injected == "akua-system/akua-webhook-tls"
-    assert named(manifests, "Certificate", "akua-webhook-tls")["spec"]["secretName"] == WEBHOOK_CERTIFICATE
-    for name in ("akua-webhook", "akua-proxy"):
-        (container,) = containers(named(manifests, "Deployment", name)["spec"]["template"])
-        assert settings_of(manifests, container).certificates == "external"

@@ -196,7 +196,7 @@ def refusals(events: list[dict[str, Any]]) -> set[str]:
         about = event.get("objectRef", {})
         ours = event.get("userAgent", "").startswith("akua")
         awaited = about.get("resource") == "secrets" and about.get("namespace") == "rights" and event["verb"] in ("list", "watch")
-        if ours and event["responseStatus"]["code"] in (403, 422) and not awaited:
+        if ours and event["responseStatus"]["code"] == 403 and not awaited:
             refused.add(f"{event['user']['username']}: {event['verb']} {event['requestURI']}")
     return refused
 

@@ -53,6 +53,7 @@ def in_force(api: ApiRequests) -> None:
         (secret(SYSTEM, "akua-install-token-keys", KEYS), ""),
         (secret(SYSTEM, "akua-install-token-jwks", KEYS), ""),
         (secret(SYSTEM, "akua-ca", OPAQUE), ""),
+        (secret(SYSTEM, "akua-heartbeat", OPAQUE), ""),
         (secret(SYSTEM, "akua-access-token-keys", KEYS), "its own keys and certificates"),
         (secret(SYSTEM, "akua-audit", OPAQUE), "its own keys and certificates"),
         (secret(SYSTEM, "akua-pull-shop", PULL, OURS), "its own keys and certificates"),

@@ -90,14 +90,14 @@ def find_api_server() -> Path:
 
 
 @contextmanager
-def running_control_plane(folder: Path, *, port: int = 0, audited: str = "") -> Iterator[ControlPlane]:
-    """etcd and kube-apiserver with our CRDs, in `folder`, stopped at the end. Ready in about 3 s.
+def running_control_plane(folder: Path, *, port: int = 0, etcd: Path | None = None, audited: str = "") -> Iterator[ControlPlane]:
+    """etcd (None: Debian's) and kube-apiserver with our CRDs, in `folder`, stopped at the end. Ready in about 3 s.
 
     `audited`: an audit policy (audit.k8s.io/v1); the log is then `audit_log(folder)`.
     """
     if audited:
         (folder / "audit-policy.yaml").write_text(audited)
-    api_server, etcd = find_api_server(), requires_program("etcd")
+    api_server, etcd = find_api_server(), etcd or requires_program("etcd")
     port = port or free_port()
     etcd_url, peer_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     etcd_command = [str(etcd), "--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd_url]

@@ -67,7 +67,7 @@ class Reconciler:
         self._reporting = Reporting(store, events, clock)
         self._removal = Removal(store, clusters, provisioner, events, clock, holds_deleted)
         self._clock = clock
-        self._last: dict[Name, InstallToken] = {}
+        self._last: dict[Name, str] = {}  # tokens
         self._answered: dict[Name, SyncRequest] = {}
 
     async def reconcile(self, workspace: str, name: str, *, anyway: bool = False) -> Outcome:
@@ -151,10 +151,10 @@ class Reconciler:
     def _token(self, install: Install, cluster: TargetCluster) -> InstallToken:
         """What was minted last counts too: the index may not have caught up with the Secret that holds it."""
         name = (install.workspace, install.metadata.name)
-        present = [self._last[name].token] if name in self._last else []
+        present = [self._last[name]] if name in self._last else []
         present += [token_in(found, self._minting.host) for found in cluster.provisioned(*name) if isinstance(found, Secret)]
         token = self._minting.token_for(install, self._keys(), dict.fromkeys(present), self._clock())
         if token.fresh:
             self._telemetry.tokens_minted.inc()
-        self._last[name] = token
+        self._last[name] = token.token
         return token

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from sys import intern
 from typing import TypeVar
 
@@ -139,13 +140,10 @@ class FieldReader:
         text = self.text(name, default="", maximum=64)
         if not text:
             return None
-        try:
-            value = datetime.fromisoformat(text)
-        except ValueError:
-            value = None
-        if value is None or value.tzinfo is None:
+        value = _moment(text)
+        if value is None:
             raise self.invalid(name, f"{text!r} is not a time with an offset", "write it as 2030-01-31T12:00:00Z")
-        return value.astimezone(UTC)
+        return value
 
     def texts(self, name: str, *, minimum_items: int = 0, maximum_items: int = 256) -> tuple[str, ...]:
         items = self._list(name, minimum_items, maximum_items)
@@ -221,6 +219,16 @@ def path_text(path: Path) -> str:
 def rfc3339(time: datetime | None) -> str:
     """`time` as Kubernetes writes it (``2030-01-31T12:00:00Z``, whole seconds); "" for None."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
+
+
+@lru_cache(maxsize=1024)
+def _moment(text: str) -> datetime | None:
+    """In UTC; None when `text` is no time with an offset. Cached, because what was made together bears the same times."""
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return value.astimezone(UTC) if value.tzinfo else None
 
 
 def _type_name(value: object) -> str:

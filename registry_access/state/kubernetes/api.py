@@ -26,6 +26,7 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _JSON = "application/json"
+_INITIAL_EVENTS = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 _PAGE = 500
 _ATTEMPTS = 3
 _READ_BUFFER = 256 * 1024
@@ -115,13 +116,16 @@ class KubernetesApi:
     async def watch(self, scope: Scope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The watch's events from `resource_version` on; the server ends it after `seconds`. Raises Gone, BrokenStream.
 
-        75 s without a byte end it too: bookmarks come about every 60 s.
+        From "" on, every object that is there comes first, as of now, and a bookmark that says so (KEP-3157, WatchList); servers
+        that do not have that answer with an ERROR event or InvalidManifest. 75 s without a byte end the watch too: bookmarks
+        come about every 60 s.
         """
+        start = {"resourceVersion": resource_version} if resource_version else _INITIAL_EVENTS
         query = scope.selectors | {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
             "timeoutSeconds": str(seconds),
+            **start,
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=75)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from sys import intern
 from typing import Any
 
 from registry_access.model.errors import InvalidManifest
@@ -67,7 +68,9 @@ def key_in(kind: Kind, manifest: Mapping[str, Any]) -> Key | None:
     if not isinstance(metadata, Mapping) or manifest.get("kind", str(kind)) not in (str(kind), "PartialObjectMetadata"):
         return None
     name, namespace = metadata.get("name"), metadata.get("namespace") or ""
-    return Key(kind, namespace, name) if isinstance(name, str) and name and isinstance(namespace, str) else None
+    if not isinstance(name, str) or not name or not isinstance(namespace, str):
+        return None
+    return Key(kind, intern(namespace), intern(name))
 
 
 def version_in(manifest: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from registry_access.model.errors import InvalidManifest, NotFound, StateError
@@ -40,9 +42,10 @@ _SPECS: dict[Kind, dict[str, Any]] = {
 class HeartbeatProof:
     """Annotates an object of the watched kind and waits to see it return through the very watch.
 
-    One object a kind, in our own namespace, shared by all replicas (an annotation each); for namespaces it is our namespace
-    itself. A heartbeat that does not return within 0.9 s makes the watch suspect, so that with one every second a half-open
-    connection is noticed within 2 s; a server that is merely slow is given more time, miss by miss.
+    One object a kind, in our own namespace, shared by all replicas (an annotation each), with the label that the watch selects
+    by; for namespaces it is our namespace itself. A heartbeat that does not return within 0.9 s makes the watch suspect, so that
+    with one every second a half-open connection is noticed within 2 s; a server that is merely slow is given more time, miss by
+    miss.
     """
 
     def __init__(self, api: KubernetesApi, reflector: Reflector, system_namespace: str, replica: str, seconds: float) -> None:
@@ -83,7 +86,7 @@ class HeartbeatProof:
 
     async def _beat(self, count: int, began: float) -> None:
         await self._annotate({self._annotation: f"{int(time.time())}-{count}"}, max(self._grace, _GRACE_SECONDS))
-        if await self._reflector.wait_for_heartbeat(count, began + self._grace - time.monotonic()):
+        if await self._reflector.heartbeats.wait_for(count, began + self._grace - time.monotonic()):
             self._grace = _GRACE_SECONDS
             self._reflector.prove(began)
         else:
@@ -105,12 +108,15 @@ class HeartbeatProof:
         if self._key.kind is Kind.NAMESPACE:
             logger.warning("the namespace %s does not exist; freshness of namespaces is proven through it", self._key.name)
             return False
-        manifest = {
+        selected = self._reflector.scope.label_selector
+        labels = {HEARTBEAT_LABEL: "true"} | ({selected: HEARTBEAT_NAME} if selected else {})
+        manifest: dict[str, Any] = {
             "apiVersion": self._key.kind.api_version,
             "kind": str(self._key.kind),
-            "metadata": {"name": self._key.name, "namespace": self._key.namespace, "labels": {HEARTBEAT_LABEL: "true"}},
-            "spec": _SPECS[self._key.kind],
+            "metadata": {"name": self._key.name, "namespace": self._key.namespace, "labels": labels},
         }
+        if self._key.kind in _SPECS:
+            manifest["spec"] = _SPECS[self._key.kind]
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         try:
             await self._api.request("PATCH", object_path(self._key), body=manifest, query=query, content_type=APPLY_PATCH)
@@ -131,15 +137,20 @@ class HeartbeatProof:
 
 
 class ListProof:
-    """Compares what is held with a consistent list of names and versions. It only reads, and no values: made for Secrets."""
+    """Compares what is held with a consistent list of names and versions. It only reads, and no values: made for the Secrets of a
+    workspace, where nothing of ours may be written. `seconds` gives the interval.
+    """
 
-    def __init__(self, api: KubernetesApi, reflector: Reflector, seconds: float) -> None:
+    def __init__(self, api: KubernetesApi, reflector: Reflector, seconds: Callable[[], float]) -> None:
         self._api = api
         self._reflector = reflector
         self._seconds = seconds
 
     async def run(self) -> None:
         """For ever; ends only by cancellation."""
+        await self._reflector.synced.wait()
+        # The scopes of a store are read together; from here on each asks at a time of its own.
+        await asyncio.sleep(random.uniform(0, self._seconds()))  # noqa: S311 - spreads load
         while True:
             await self._reflector.synced.wait()
             began = time.monotonic()
@@ -147,7 +158,7 @@ class ListProof:
                 await self._compare(began)
             except (StateError, Gone, ValueError) as error:
                 logger.debug("no proof for %s: %s", self._reflector.scope, error)
-            await asyncio.sleep(max(self._seconds - (time.monotonic() - began), 0.05))
+            await asyncio.sleep(max(self._seconds() - (time.monotonic() - began), 0.05))
 
     async def _compare(self, began: float) -> None:
         listed: dict[Key, str] = {}

@@ -1,4 +1,5 @@
-"""One watch cache: list, then watch, for ever, as client-go's reflector does it; whatever goes wrong ends in another list.
+"""One watch cache: the whole state, then what changes, for ever, as client-go's reflector does it; whatever goes wrong ends in
+the whole state again. It comes through the watch itself where the server can do that, else as a list by pages.
 
 The rules, and why, are in client-go's tools/cache/reflector.go and in the Kubernetes API concepts, "Efficient detection of
 changes".
@@ -10,24 +11,32 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from registry_access.model.errors import NotFound, StateError
+from registry_access.model.errors import InvalidManifest, NotFound, StateError
 from registry_access.model.resources import Key
 from registry_access.state.kubernetes.api import Gone, KubernetesApi, Unavailable
 from registry_access.state.kubernetes.backoff import Backoff
 from registry_access.state.kubernetes.event_stream import BrokenStream
-from registry_access.state.kubernetes.feed import HEARTBEAT_PREFIX, Feed, is_older, key_in, version_in
+from registry_access.state.kubernetes.feed import Feed, is_older, key_in, version_in
+from registry_access.state.kubernetes.heartbeat_echo import HeartbeatEcho
 from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 _RELIST_SECONDS = 3600.0  # finds what a server's cache may have lost
 _SHORT_WATCH_SECONDS = 1.0
 _ROLLBACK_LISTS = 5
+_PROGRESS_SECONDS = 30.0
+_AT_ONCE = 50  # objects taken in before others have their turn
 _DENIED_SECONDS = 15.0  # control planes refuse for a moment while they are upgraded
 _REFUSED = (401, 403)
 Observer = Callable[[str, str], None]
+
+
+class _NotStreamed(Exception):
+    """The server does not tell its whole state through a watch."""
 
 
 class Reflector:
@@ -51,16 +60,17 @@ class Reflector:
         self.scope = scope
         self.synced = asyncio.Event()
         self.last_error = ""
+        self.heartbeats = HeartbeatEcho(replica)
         self.held: dict[Key, str] = {}  # resource versions, of unusable objects too
         self._api = api
         self._feed = feed
-        self._heartbeat_name = HEARTBEAT_PREFIX + replica
-        self._heartbeat = 0
-        self._heartbeat_seen = asyncio.Event()
         self._observe = observe or (lambda scope, event: None)
         self._needed = needed
         self._denied_wait = denied_wait
         self._version = ""
+        self._newest = ""  # that was ever seen
+        self._snapshot: Snapshot | None = None  # while the whole state is being read
+        self._lists = False  # by pages, because the watch did not tell the whole state
         self._listed = float("-inf")
         self._proven = float("-inf")
         self._denied_since: float | None = None
@@ -83,29 +93,19 @@ class Reflector:
         self._proven = max(self._proven, moment)
 
     def suspect(self, why: str) -> None:
-        """Cuts the present watch, which no longer brings what it should; another one is begun at the same place."""
-        if self._watching and not self._watching.done():
+        """Cuts the present watch, which no longer brings what it should; another one is begun at the same place.
+
+        Not while the whole state is being read: a large one takes longer than a heartbeat.
+        """
+        if self._snapshot is None and self._watching and not self._watching.done():
             self._suspected = why
             self._watching.cancel()
 
-    async def wait_for_heartbeat(self, count: int, seconds: float) -> bool:
-        """Whether the heartbeat of that count, or a later one, comes through the watch within `seconds`."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while self._heartbeat < count:
-            self._heartbeat_seen.clear()
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                # Not wait_for: in Python 3.11 that swallows a cancellation that comes together with the event.
-                async with asyncio.timeout(max(left, 0)):
-                    await self._heartbeat_seen.wait()
-            except TimeoutError:
-                return False
-        return True
-
     def relist(self) -> None:
         """Makes the next round begin with a list, and the present one end."""
-        self._version = ""
-        self.suspect("a list shows something else")
+        if self._snapshot is None:
+            self._version = ""
+            self.suspect("a list shows something else")
 
     async def run(self) -> None:
         """For ever; ends only by cancellation."""
@@ -134,11 +134,13 @@ class Reflector:
             await asyncio.sleep(wait)
 
     async def _round(self) -> float:
-        """Lists if need be, watches until the watch ends. Returns the seconds to wait before the next round."""
-        if not self._version or time.monotonic() - self._listed > _RELIST_SECONDS:
+        """Reads everything if need be, watches until the watch ends. Returns the seconds to wait before the next round."""
+        whole = not self._version or time.monotonic() - self._listed > _RELIST_SECONDS
+        if whole and self._lists:
             await self._list()
+            whole = self._lists = False
         began, version = time.monotonic(), self._version
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._watch(whole))
         try:
             await self._watching
         except asyncio.CancelledError:
@@ -149,6 +151,9 @@ class Reflector:
             self._note("cut", self._suspected)
             self._suspected = ""
             return 0.0
+        except _NotStreamed as reason:
+            logger.debug("%s are listed by pages: %s", self.scope, reason)
+            return 0.0
         short = time.monotonic() - began < _SHORT_WATCH_SECONDS and self._version == version
         if short:
             self._note("short", "the watch ended at once")
@@ -158,48 +163,98 @@ class Reflector:
 
     async def _list(self) -> None:
         began = time.monotonic()
-        objects: dict[Key, dict[str, Any]] = {}
+        snapshot = self._begin()
         version = ""
-        async for page in self._api.pages(self.scope):
-            version = version_in(page)
-            for item in page.get("items") or ():
-                key = key_in(self.scope.kind, item) if isinstance(item, dict) else None
-                if key is not None:
-                    objects[key] = item
-            await asyncio.sleep(0)
+        try:
+            async for page in self._api.pages(self.scope):
+                if not version:
+                    version = version_in(page)
+                    self._refuse_rollback(version)
+                    snapshot.trust()
+                for count, item in enumerate(page.get("items") or ()):
+                    if (key := key_in(self.scope.kind, item)) is not None:
+                        snapshot.take(key, item)
+                    if count % _AT_ONCE == 0:
+                        await asyncio.sleep(0)  # a page must not hold up what is being served
+            self._finish(snapshot, version, began)
+        finally:
+            self._snapshot = None
+
+    async def _stream(self, events: AsyncIterator[dict[str, Any]], began: float) -> None:
+        """The whole state from the start of a watch. Raises _NotStreamed where that is not to be had."""
+        snapshot = self._begin()
+        try:
+            async with asyncio.timeout(_PROGRESS_SECONDS) as progress:
+                count = 0
+                async for event in events:
+                    type, item = event["type"], event["object"]
+                    if type == "ERROR":
+                        raise _NotStreamed(str(item.get("message")))
+                    if type == "BOOKMARK":
+                        if _ends_initial_events(item):
+                            if is_older(version_in(item), self._newest):
+                                raise _NotStreamed("it tells older state than was seen")
+                            self._finish(snapshot, version_in(item), began)
+                            return
+                    elif (key := key_in(self.scope.kind, item)) is None:
+                        continue
+                    elif type == "DELETED":
+                        snapshot.drop(key)
+                        self._remove(key)
+                    else:
+                        snapshot.take(key, item)
+                    count += 1
+                    if count % _AT_ONCE == 0:
+                        progress.reschedule(asyncio.get_running_loop().time() + _PROGRESS_SECONDS)
+                        await asyncio.sleep(0)
+            raise _NotStreamed("the watch ended before all was told")
+        finally:
+            self._snapshot = None
+
+    def _begin(self) -> Snapshot:
+        self._snapshot = Snapshot(self.held, self._put, self._remove, first=not self._newest)
+        return self._snapshot
+
+    def _finish(self, snapshot: Snapshot, version: str, began: float) -> None:
         if not version:
             raise Unavailable("a list without a resource version")
-        self._refuse_rollback(version)
-        for key in self.held.keys() - objects.keys():
-            self._remove(key)
-        for key, item in objects.items():
-            self._put(key, item)
-        self._version, self._listed = version, time.monotonic()
+        snapshot.finish()
+        self._version = self._newest = version
+        self._listed = time.monotonic()
         self._denied_since, self.last_error = None, ""
         self.prove(began)
         self.synced.set()
         self._observe(str(self.scope), "listed")
 
     def _refuse_rollback(self, version: str) -> None:
-        """A list older than what was seen comes from a stale replica; only a restored etcd says so again and again."""
-        newest = max((held for held in self.held.values() if held.isdigit()), key=int, default="")
-        if not is_older(version, newest):
+        """State older than what was seen comes from a stale replica; only a restored etcd says so again and again."""
+        if not is_older(version, self._newest):
             self._older_lists = 0
             return
         self._older_lists += 1
         if self._older_lists < _ROLLBACK_LISTS:
-            raise Unavailable(f"a list as of {version} although {newest} was seen: a stale API server replica")
+            raise Unavailable(f"a list as of {version} although {self._newest} was seen: a stale API server replica")
         logger.error("the API server keeps showing older state of %s; taken for restored from a backup", self.scope)
         for key in list(self.held):
             self._remove(key)
 
-    async def _watch(self) -> None:
+    async def _watch(self, whole: bool) -> None:
         seconds = random.randint(300, 600)  # noqa: S311 - spreads the load of reconnecting
-        async with self._api.watch(self.scope, self._version, seconds) as events:
-            self._observe(str(self.scope), "watching")
-            self._denied_since = None
-            async for event in events:
-                self._take(event["type"], event["object"])
+        began = time.monotonic()
+        self._lists = whole  # the next time, unless the state comes to its end
+        try:
+            async with self._api.watch(self.scope, "" if whole else self._version, seconds) as events:
+                if whole:
+                    await self._stream(events, began)
+                    self._lists = False
+                self._observe(str(self.scope), "watching")
+                self._denied_since = None
+                async for event in events:
+                    self._take(event["type"], event["object"])
+        except InvalidManifest as error:
+            if not whole:
+                raise
+            raise _NotStreamed(str(error)) from error
 
     def _take(self, type: str, item: dict[str, Any]) -> None:
         if type == "ERROR":
@@ -218,23 +273,16 @@ class Reflector:
             elif key is not None:
                 self._put(key, item)
             self._backoff.reset()
-        self._version = version
+        self._version = self._newest = version
 
     def _put(self, key: Key, item: dict[str, Any]) -> None:
-        self._note_heartbeat(item)
+        self.heartbeats.note(item)
         self.held[key] = version_in(item)
         self._feed.put(key, item)
 
     def _remove(self, key: Key) -> None:
         self.held.pop(key, None)
         self._feed.remove(key)
-
-    def _note_heartbeat(self, item: dict[str, Any]) -> None:
-        annotations = item.get("metadata", {}).get("annotations")
-        count = annotations.get(self._heartbeat_name) if isinstance(annotations, dict) else None
-        if isinstance(count, str) and (digits := count.rpartition("-")[2]).isdigit():
-            self._heartbeat = max(self._heartbeat, int(digits))
-            self._heartbeat_seen.set()
 
     def _failed(self, error: Exception) -> None:
         status = error.status if isinstance(error, Unavailable) else 0
@@ -258,3 +306,8 @@ class Reflector:
             self._remove(key)
         self._version = ""
         self.synced.clear()
+
+
+def _ends_initial_events(bookmark: dict[str, Any]) -> bool:
+    annotations = bookmark.get("metadata", {}).get("annotations")
+    return isinstance(annotations, dict) and annotations.get("k8s.io/initial-events-end") == "true"

@@ -27,7 +27,8 @@ from registry_access.state.manifest import own_manifest, plain
 logger = logging.getLogger(__name__)
 ALL_KINDS = frozenset(Kind)
 _STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-_SECRETS_PROOF_SECONDS = 2.0
+_LIST_SECONDS = (2.0, 5.0)  # between two lists that prove one scope of Secrets, at least and at most
+_LISTS_A_SECOND = 4
 _DENIED_RETRY_SECONDS = 2.0
 _DENIED_RETRIES_A_SECOND = 50
 
@@ -210,9 +211,14 @@ class KubernetesStore:
             proof = HeartbeatProof(self.api, reflector, self._system_namespace, self._replica, self._seconds)
             self._heartbeats.append(proof)
         else:
-            proof = ListProof(self.api, reflector, max(self._seconds, _SECRETS_PROOF_SECONDS))
+            proof = ListProof(self.api, reflector, self._list_seconds)
         self._reflectors[scope] = reflector
         self._tasks[scope] = [asyncio.create_task(reflector.run()), asyncio.create_task(proof.run())]
+
+    def _list_seconds(self) -> float:
+        """Between two lists of one scope: longer with many workspaces, and always well inside a staleness limit."""
+        listed = sum(scope.kind is Kind.SECRET for scope in self._reflectors)
+        return max(self._seconds, min(max(listed / _LISTS_A_SECOND, _LIST_SECONDS[0]), _LIST_SECONDS[1]))
 
     async def _drop(self, scope: Scope, *, clear: bool) -> None:
         reflector, tasks = self._reflectors.pop(scope, None), self._tasks.pop(scope, [])
@@ -228,7 +234,8 @@ class KubernetesStore:
         wanted = self._secrets.wanted(self._index.workspaces())
         present = {scope for scope in self._reflectors if scope.kind is Kind.SECRET}
         for scope in wanted - present:
-            self._add(scope, heartbeat=False)
+            # The sync's own are too many to be listed again and again, and one more of them can beat for all.
+            self._add(scope, heartbeat=bool(scope.label_selector))
         for scope in present - wanted:
             leaving = asyncio.create_task(self._drop(scope, clear=True))
             self._leaving.add(leaving)
