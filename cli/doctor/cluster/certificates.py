@@ -12,18 +12,18 @@ from cryptography import x509
 from cli.doctor.cluster.installation import Installation
 from cli.doctor.cluster.view import ClusterView, Look, raw_kind
 from cli.doctor.finding import Check, bad, expiry, warning
-from registry_access.model.certificate_names import CA_CONFIG_MAP
+from registry_access.model.certificate_names import CA_CONFIG_MAP, CERTIFICATE_ENTRY, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 
-_SECRETS = ("akua-webhook-tls", "akua-proxy-tls")
 _RENEWAL = "its renewal is overdue: see the log of akua-webhook's leader, or of what issues it"
 
 
 async def certificate_checks(view: ClusterView, installation: Installation, now: datetime) -> list[Check]:
-    """A line a CA and a line a Secret. Of a Secret only `tls.crt` is looked at."""
-    looks = await asyncio.gather(*(view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in _SECRETS))
-    served = [_served(name, look, now) for name, look in zip(_SECRETS, looks, strict=True)]
+    """A line a CA and a line a Secret that is served. Of a Secret only `tls.crt` is looked at."""
+    names = [WEBHOOK_CERTIFICATE] if installation.plain_http else [WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE]
+    looks = await asyncio.gather(*(view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in names))
+    served = [_served(name, look, now) for name, look in zip(names, looks, strict=True)]
     return [*_authorities(installation, now), *served]
 
 
@@ -49,10 +49,11 @@ def _served(name: str, look: Look, now: datetime) -> Check:
         told = f"there is no Secret {name} in {SYSTEM_NAMESPACE}: the process cannot serve"
         return bad(check, f"{told}; the leader of akua-webhook makes it, or what issues certificates where they are external")
     try:
-        pem = base64.b64decode(str(look.at("data", "tls.crt") or ""), validate=True)
+        pem = base64.b64decode(str(look.at("data", CERTIFICATE_ENTRY) or ""), validate=True)
         end = x509.load_pem_x509_certificate(pem).not_valid_after_utc
     except (ValueError, binascii.Error):
         return bad(
-            check, f"tls.crt of Secret {name} is no PEM certificate; delete the Secret for a new one, or mend what issues it"
+            check,
+            f"{CERTIFICATE_ENTRY} of Secret {name} is no PEM certificate; delete it for a new one, or mend what issues it",
         )
     return expiry(check, f"Secret {name}", end, now, _RENEWAL)

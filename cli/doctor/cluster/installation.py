@@ -11,6 +11,7 @@ from cli.doctor.cluster.view import DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, LEAS
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import StateError
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.runtime.settings import Settings
 from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, SERVICE
 
 PROXY, WEBHOOK, NODE_TRUST = "akua-proxy", "akua-webhook", "akua-node-trust"
@@ -20,12 +21,15 @@ _SERVICE_LABEL = "kubernetes.io/service-name"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`host` is the name that images carry, as the proxy has it. `inside`: we run in a pod of this cluster.
+    """`host` is the name that images carry, as the proxy has it; `url` is where clients reach it by that name or another.
 
-    `offset` is how many seconds the API server's clock is ahead of ours, None where it does not say.
+    `plain_http`: TLS ends before the proxy. `inside`: we run in a pod of this cluster. `offset` is how many seconds the API
+    server's clock is ahead of ours, None where it does not say.
     """
 
     host: str
+    external_url: str = ""
+    plain_http: bool = False
     inside: bool = False
     offset: float | None = None
     proxy: Look = field(default_factory=Look)
@@ -36,6 +40,10 @@ class Installation:
     registration: Look = field(default_factory=Look)
     lease: Look = field(default_factory=Look)
     endpoints: Mapping[str, Listing] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return self.external_url or f"https://{self.host}"
 
     @property
     def bundle(self) -> str:
@@ -51,8 +59,8 @@ class Installation:
         return int(deployment.at("status", "readyReplicas") or 0) if deployment.object is not None else None
 
 
-async def read_installation(view: ClusterView, host: str, *, inside: bool) -> Installation:
-    """`host` is taken where the proxy's own cannot be seen."""
+async def read_installation(view: ClusterView, settings: Settings, *, inside: bool) -> Installation:
+    """The proxy's own settings count; `settings` where those cannot be seen, and in a pod, which has the same."""
     proxy, webhook, node_trust, service, ca, registration, lease = await asyncio.gather(
         view.look(DEPLOYMENT, SYSTEM_NAMESPACE, PROXY),
         view.look(DEPLOYMENT, SYSTEM_NAMESPACE, WEBHOOK),
@@ -63,8 +71,12 @@ async def read_installation(view: ClusterView, host: str, *, inside: bool) -> In
         view.look(LEASE, SYSTEM_NAMESPACE, SYNC_LEASE),
     )
     slices = await asyncio.gather(*(_endpoints(view, name) for name in (PROXY, WEBHOOK)))
+    deployed = {} if inside else await _environment(view, proxy)
+    plain = deployed.get("AKUA_PROXY_PLAIN_HTTP", str(settings.proxy_plain_http))
     return Installation(
-        host=host if inside else await _deployed(view, proxy, "AKUA_HOST") or host,
+        host=deployed.get("AKUA_HOST") or settings.host,
+        external_url=deployed.get("AKUA_EXTERNAL_URL", settings.external_url),
+        plain_http=plain.lower() in ("true", "1"),
         inside=inside,
         offset=await _offset(view),
         proxy=proxy,
@@ -78,24 +90,22 @@ async def read_installation(view: ClusterView, host: str, *, inside: bool) -> In
     )
 
 
-def environment_of(deployment: Look) -> Sequence[Mapping[str, Any]]:
+def entries_of(deployment: Look) -> Sequence[Mapping[str, Any]]:
     """The `env` of its first container."""
-    containers = deployment.at("spec", "template", "spec", "containers") or [{}]
-    return containers[0].get("env") or ()
+    return _container(deployment).get("env") or ()
 
 
-async def _deployed(view: ClusterView, deployment: Look, setting: str) -> str:
-    """A setting as the pods get it: from `env`, else from the ConfigMaps of `envFrom`; "" when that cannot be seen."""
-    for entry in environment_of(deployment):
-        if entry.get("name") == setting:
-            return str(entry.get("value") or "")
-    containers = deployment.at("spec", "template", "spec", "containers") or [{}]
-    names = [source.get("configMapRef", {}).get("name", "") for source in containers[0].get("envFrom") or ()]
-    for name in filter(None, reversed(names)):  # of several the last one counts
-        found = await view.look(CONFIG_MAP, SYSTEM_NAMESPACE, name)
-        if value := found.at("data", setting):
-            return str(value)
-    return ""
+async def _environment(view: ClusterView, deployment: Look) -> dict[str, str]:
+    """What the pods get from ConfigMaps and as plain values, as far as it can be seen; later ones count."""
+    names = [(source.get("configMapRef") or {}).get("name") for source in _container(deployment).get("envFrom") or ()]
+    looks = await asyncio.gather(*(view.look(CONFIG_MAP, SYSTEM_NAMESPACE, name) for name in names if name))
+    found = {name: str(value) for look in looks for name, value in (look.at("data") or {}).items()}
+    return found | {str(entry.get("name")): str(entry["value"]) for entry in entries_of(deployment) if "value" in entry}
+
+
+def _container(deployment: Look) -> Mapping[str, Any]:
+    containers: Sequence[Mapping[str, Any]] = deployment.at("spec", "template", "spec", "containers") or [{}]
+    return containers[0]
 
 
 async def _endpoints(view: ClusterView, service: str) -> Listing:

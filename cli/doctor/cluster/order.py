@@ -15,6 +15,7 @@ from cli.doctor.cluster.parts import part_checks
 from cli.doctor.cluster.registration import registration_checks
 from cli.doctor.cluster.rights import account_checks, own_checks, workspace_checks
 from cli.doctor.cluster.route import route_checks
+from cli.doctor.cluster.slipped import slipped_check
 from cli.doctor.cluster.state import State, read_state
 from cli.doctor.cluster.trail import trail_check
 from cli.doctor.cluster.trial_pod import trial_check
@@ -41,13 +42,14 @@ async def cluster_checks(settings: Settings, environment: Mapping[str, str], wor
         version = await api.request("GET", "/version")
         yield good("cluster", f"Kubernetes {version.get('gitVersion', '?')} at {access.server}")
         view = ClusterView(api)
-        installation = await read_installation(view, settings.host, inside=inside)
+        installation = await read_installation(view, settings, inside=inside)
         if installation.host != settings.host:
             told = f"AKUA_HOST is {settings.host} here and {installation.host} at the proxy"
             yield warning("settings", f"{told}: tokens and rewrites that you make here would not fit; set it alike")
-        async for check in _outside(view, settings, installation):
+        state = await read_state(api, workspace)
+        async for check in _outside(view, settings, installation, state):
             yield check
-        async for check in _inside(view, settings, installation, await read_state(api, workspace), workspace):
+        async for check in _inside(view, settings, installation, state, workspace):
             yield check
     except StateError as error:
         # Each look makes a finding of what it is refused: this is the API server not answering at all.
@@ -56,14 +58,15 @@ async def cluster_checks(settings: Settings, environment: Mapping[str, str], wor
         await api.close()
 
 
-async def _outside(view: ClusterView, settings: Settings, installation: Installation) -> AsyncIterator[Check]:
+async def _outside(view: ClusterView, settings: Settings, installation: Installation, state: State) -> AsyncIterator[Check]:
     addresses = await resolved(host_name(installation.host))
     for check in (
         *name_checks(installation, addresses),
         *await route_checks(installation, addresses),
         *part_checks(installation),
         *registration_checks(installation),
-        await trial_check(view, installation.host),
+        await trial_check(view, installation.host, state),
+        await slipped_check(view, state),
         *await certificate_checks(view, installation, datetime.now(UTC)),
         clock_check(installation.offset, inside=installation.inside),
     ):

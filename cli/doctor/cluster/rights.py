@@ -33,9 +33,9 @@ NEEDED: dict[str, Sequence[Access]] = {
         *_all(_WATCHES, _OWNED),
         *_all(["patch"], ["installs", "registrycredentials"], subresource="status"),
         *_all(["get", "patch"], _OWNED, namespace=SYSTEM_NAMESPACE, name="akua-heartbeat"),
-        *_all(["get", "list", "watch"], ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-install-token-jwks"),
-        *_all(["get", "list", "watch"], ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-access-token-keys"),
-        *_all(["get", "list", "watch"], ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-proxy-tls"),
+        *_all(_WATCHES, ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-install-token-jwks"),
+        *_all(_WATCHES, ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-access-token-keys"),
+        *_all(_WATCHES, ["secrets"], "", namespace=SYSTEM_NAMESPACE, name="akua-proxy-tls"),
     ),
     WEBHOOK: (
         *_all(_WATCHES, ["namespaces"], ""),

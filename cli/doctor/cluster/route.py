@@ -67,10 +67,10 @@ async def route_checks(installation: Installation, addresses: list[str]) -> list
         return judge_service(url, await ask(url, ca=installation.bundle, namespace=installation.host), installation)
     if not addresses:
         return []  # the name is what is bad, and said so
-    url = f"https://{installation.host}"
-    answer = await ask(url)
-    ours = bool(answer.untrusted and installation.bundle) and not (await ask(url, ca=installation.bundle)).untrusted
-    return judge_name(url, answer, installation.host, ours=ours)
+    answer = await ask(f"https://{installation.host}")
+    ours = bool(answer.untrusted and installation.bundle)
+    ours = ours and not (await ask(f"https://{installation.host}", ca=installation.bundle)).untrusted
+    return judge_name(installation, answer, ours=ours)
 
 
 def judge_service(url: str, answer: Answer, installation: Installation) -> list[Check]:
@@ -92,8 +92,9 @@ def judge_service(url: str, answer: Answer, installation: Installation) -> list[
     return [_challenge(url, answer, f'Basic realm="{installation.host}"'), *_expiry(answer)]
 
 
-def judge_name(url: str, answer: Answer, host: str, *, ours: bool) -> list[Check]:
+def judge_name(installation: Installation, answer: Answer, *, ours: bool) -> list[Check]:
     """As a node that resolves the name itself. `ours`: only our own CA vouches for the certificate."""
+    url = f"https://{installation.host}"
     if answer.unreached:
         return [
             bad("route", f"{url} cannot be reached: {answer.unreached}; is the Ingress or LoadBalancer there? docs/install.md")
@@ -104,7 +105,7 @@ def judge_name(url: str, answer: Answer, host: str, *, ours: bool) -> list[Check
             told = f"{url} has a certificate of our own CA, which no node believes by itself"
         remedy = "a public certificate, or manifests/components/node-trust; where your nodes trust a CA of yours, look from one"
         return [good("route", f"{url} is reached"), bad("trust", f"{told}: {remedy}")]
-    return [_challenge(url, answer, f'Bearer realm="https://{host}/token"'), *_expiry(answer)]
+    return [_challenge(url, answer, f'Bearer realm="{installation.url}/token"'), *_expiry(answer)]
 
 
 def _challenge(url: str, answer: Answer, wanted: str) -> Check:

@@ -1,4 +1,4 @@
-"""Credentials, products and installs of a cluster, read once into an index, as far as they may be seen."""
+"""Credentials, products, installs and pull grants of a cluster, read once into an index, as far as they may be seen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from registry_access.state.kubernetes.api import Gone, KubernetesApi
 from registry_access.state.kubernetes.feed import Feed, key_in
 from registry_access.state.kubernetes.resource_path import PLURALS, Scope
 
+_TARGETS_LOOKED_AT = 50  # namespaces, one by one
 _KINDS = (Kind.NAMESPACE, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.INSTALL)
 
 
 @dataclass(slots=True)
 class State:
-    """`unseen_secrets`: the workspaces whose Secrets could not be read."""
+    """`unseen_secrets`: the workspaces whose Secrets could not be read; `unseen_grants`: why pull grants could not be."""
 
     index: ResourceIndex = field(default_factory=ResourceIndex)
     checks: list[Check] = field(default_factory=list)
     unseen_secrets: set[str] = field(default_factory=set)
+    unseen_grants: str = ""
 
     def workspaces(self, only: str = "") -> list[str]:
         """Those that are labelled; `only`: that one."""
@@ -43,12 +45,23 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
     secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
     answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
     state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
+    state.unseen_grants = await _read_grants(api, feed, state.index)
     index = state.index
     counts = f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
     remedy = "" if workspace else "; with --workspace, what is in one of your own namespaces can be looked at"
     state.checks = [warning("state", f"cannot be read: {told}{remedy}") for told in unread] or [good("state", f"read: {counts}")]
     state.checks += [bad("state", str(problem)) for problem in problems]
     return state
+
+
+async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> str:
+    """Everywhere or, where that is not allowed, in the namespaces that the installs were synced to."""
+    problem = await _read(api, feed, Scope(Kind.PULL_GRANT))
+    if not problem:
+        return ""
+    targets = sorted({target.namespace for install in index.installs() for target in install.status.targets})
+    answers = [await _read(api, feed, Scope(Kind.PULL_GRANT, namespace)) for namespace in targets[:_TARGETS_LOOKED_AT]]
+    return "" if "" in answers else problem
 
 
 async def _read(api: KubernetesApi, feed: Feed, scope: Scope) -> str:

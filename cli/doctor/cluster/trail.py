@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.doctor.audit import AUDIT, audit_check
-from cli.doctor.cluster.installation import Installation, environment_of
+from cli.doctor.cluster.installation import Installation, entries_of
 from cli.doctor.finding import Check, warning
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.runtime.settings import Settings
@@ -17,7 +17,7 @@ async def trail_check(settings: Settings, installation: Installation) -> Check:
         return await audit_check(settings.audit_dsn)
     if not installation.proxy.seen:
         return warning(AUDIT, f"where it is cannot be looked at ({installation.proxy.problem}); `{_EXEC}` looks there")
-    entry = next((item for item in environment_of(installation.proxy) if item.get("name") == "AKUA_AUDIT_DSN"), {})
+    entry = next((item for item in entries_of(installation.proxy) if item.get("name") == "AKUA_AUDIT_DSN"), {})
     secret = (entry.get("valueFrom") or {}).get("secretKeyRef") or {}
     if secret:
         where = f"at the DSN in Secret {secret.get('name')} ({secret.get('key')})"

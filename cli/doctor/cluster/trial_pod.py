@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.doctor.cluster.view import REFUSED, ClusterView, raw_kind
+from cli.doctor.cluster.state import State
+from cli.doctor.cluster.view import REFUSED, ClusterView
 from cli.doctor.finding import Check, bad, good, warning
-from registry_access.model.errors import InvalidManifest
 from registry_access.model.label_selector import LabelSelector, Operator
-from registry_access.model.resources import Kind, PullGrant
-from registry_access.state.kubernetes.feed import HEARTBEAT_LABEL
+from registry_access.model.resources import PullGrant
 
-_LOOKED_AT = 50  # grants
 _TAG = "akua-doctor"
 
 
-async def trial_check(view: ClusterView, host: str) -> Check:
+async def trial_check(view: ClusterView, host: str, state: State) -> Check:
     """In the first namespace with a grant."""
-    found = await view.list(raw_kind(Kind.PULL_GRANT), labels=f"!{HEARTBEAT_LABEL}", limit=_LOOKED_AT)
-    if found.problem:
-        return warning("trial pod", f"pull grants cannot be looked at: {found.problem}")
-    for item in found.items:
-        try:
-            grant = PullGrant.from_manifest(
-                {**item, "apiVersion": Kind.PULL_GRANT.api_version, "kind": "PullGrant"}, strict=False
-            )
-        except InvalidManifest:
-            continue
+    for grant in sorted(state.index.all_grants(), key=lambda item: (item.metadata.namespace, item.metadata.name)):
         labels = labels_for(grant.pod_selector)
         if labels is not None and grant.host == host:
             return await _try(view, grant, labels)
+    if state.unseen_grants:
+        return warning("trial pod", f"pull grants cannot be looked at: {state.unseen_grants}")
     return warning("trial pod", f"no namespace has a pull grant for {host} yet: there is nothing to try")
 
 

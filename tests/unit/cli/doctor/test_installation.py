@@ -19,6 +19,7 @@ from cli.doctor.cluster.registration import registration_checks
 from cli.doctor.cluster.route import Answer, judge_name, judge_service, route_checks
 from cli.doctor.cluster.view import Listing, Look
 from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.settings import Settings
 from tests.unit.cli.doctor.fake_cluster import ABSENT, APPS, HIDDEN, SYSTEM, FakeApi, deployment, findings, seen, told
 
 HOST = "oci.akua.dev"
@@ -185,7 +186,7 @@ def test_from_within_the_way_leads_to_the_proxy_or_something_is_wrong() -> None:
     ],
 )
 def test_the_way_of_a_node_that_resolves_the_name(answer: Answer, ours: bool, found: list[tuple[str, str]], says: str) -> None:
-    checks = judge_name(f"https://{HOST}", answer, HOST, ours=ours)
+    checks = judge_name(Installation(HOST), answer, ours=ours)
     assert findings(*checks) == found
     assert says in checks[-1].detail
 
@@ -239,6 +240,17 @@ async def test_certificates_that_are_not_there_or_may_not_be_seen() -> None:
     assert "cannot be looked at" in hidden["certificate akua-ca"][1]
 
 
+async def test_behind_an_ingress_that_ends_tls_no_certificate_of_the_proxys_is_looked_for() -> None:
+    settings = {"AKUA_PROXY_PLAIN_HTTP": "true", "AKUA_EXTERNAL_URL": "https://pull.example", "AKUA_AUDIT_DSN": None}
+    env = [{"name": name, "value": value} if value else {"name": name, "valueFrom": {}} for name, value in settings.items()]
+    api = FakeApi({f"{APPS}/akua-system/deployments/akua-proxy": deployment(env=env)})
+    installation = await read_installation(api.view, Settings(host=HOST), inside=False)
+    assert (installation.url, installation.host, installation.plain_http) == ("https://pull.example", HOST, True)
+    assert "certificate akua-proxy-tls" not in told(await certificate_checks(api.view, installation, NOW))
+    answer = Answer(401, 'Bearer realm="https://pull.example/token",service="x"')
+    assert findings(*judge_name(installation, answer, ours=False)) == [("good", "route")]
+
+
 @pytest.mark.parametrize(
     ("container", "host"),
     [
@@ -249,6 +261,7 @@ async def test_certificates_that_are_not_there_or_may_not_be_seen() -> None:
     ],
 )
 async def test_the_host_is_the_proxys_own(container: dict[str, Any], host: str) -> None:
+    settings = Settings(host=HOST)
     api = FakeApi(
         {
             f"{APPS}/akua-system/deployments/akua-proxy": deployment(**container),
@@ -256,6 +269,6 @@ async def test_the_host_is_the_proxys_own(container: dict[str, Any], host: str) 
         },
         offset=None,
     )
-    installation = await read_installation(api.view, HOST, inside=False)
+    installation = await read_installation(api.view, settings, inside=False)
     assert (installation.host, installation.offset) == (host, None)
-    assert (await read_installation(api.view, HOST, inside=True)).host == HOST, "a pod has its settings"
+    assert (await read_installation(api.view, settings, inside=True)).host == HOST, "a pod has its settings"

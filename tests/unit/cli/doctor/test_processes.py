@@ -12,10 +12,12 @@ import pytest
 from cli.doctor.cluster.freshness import freshness_checks, leader_check
 from cli.doctor.cluster.installation import Installation
 from cli.doctor.cluster.rights import EXCESSIVE, NEEDED, account_checks, own_checks, workspace_checks
+from cli.doctor.cluster.slipped import slipped_check
 from cli.doctor.cluster.state import read_state
 from cli.doctor.cluster.trail import trail_check
 from cli.doctor.cluster.trial_pod import labels_for, trial_check
 from cli.doctor.cluster.view import Access, Look
+from cli.doctor.finding import Check
 from cli.doctor.resources import credential_checks
 from registry_access.model.errors import Conflict, InvalidManifest
 from registry_access.model.label_selector import LabelSelector, Operator, Requirement
@@ -150,6 +152,10 @@ def granted(*grants: Manifest) -> FakeApi:
     return FakeApi({f"{GROUP}/pullgrants/{number}": each for number, each in enumerate(grants)})
 
 
+async def tried(api: FakeApi) -> Check:
+    return await trial_check(api.view, HOST, await read_state(api.api))
+
+
 def rewritten(pod: Manifest) -> Manifest:
     image = f"{HOST}/{pod['spec']['containers'][0]['image']}"
     return {"spec": {"containers": [{"image": image}], "imagePullSecrets": [{"name": "akua-pull-shop"}]}}
@@ -164,7 +170,7 @@ async def test_a_pod_on_trial_comes_back_rewritten() -> None:
         return rewritten(manifest)
 
     api.pod = pod
-    check = await trial_check(api.view, HOST)
+    check = await tried(api)
     assert (str(check.finding), check.name) == ("good", "trial pod shop-prod")
     assert "ghcr.io/acme/akua-doctor:akua-doctor becomes oci.akua.dev/ghcr.io/acme/akua-doctor:akua-doctor" in check.detail
     assert asked[0]["metadata"]["labels"] == {"app": "shop"}
@@ -183,16 +189,58 @@ async def test_a_pod_on_trial_comes_back_rewritten() -> None:
 async def test_a_pod_on_trial_that_does_not(answer: Any, finding: str, says: str) -> None:
     api = granted(grant("shop-prod"))
     api.pod = answer
-    check = await trial_check(api.view, HOST)
+    check = await tried(api)
     assert (str(check.finding), says in check.detail) == (finding, True), check.detail
 
 
 async def test_without_a_grant_there_is_nothing_to_try() -> None:
     for api in (granted(), granted({"metadata": {"name": "x"}}), granted(grant("a", host="registry.example"))):
-        check = await trial_check(api.view, HOST)
+        check = await tried(api)
         assert (str(check.finding), "nothing to try" in check.detail) == ("warning", True)
     hidden = FakeApi(refused={f"{GROUP}/pullgrants"})
-    assert "cannot be looked at" in (await trial_check(hidden.view, HOST)).detail
+    assert "cannot be looked at" in (await tried(hidden)).detail
+
+
+async def test_grants_that_may_not_be_listed_everywhere_are_looked_for_where_installs_go() -> None:
+    install = {"metadata": {"name": "shop", "namespace": "acme"}, "spec": {"repositories": ["ghcr.io/acme/*"]}}
+    status = {"targets": [{"namespace": "shop-prod", "synced": True}]}
+    api = FakeApi(
+        {
+            f"{GROUP}/namespaces/acme/installs/shop": install | {"status": status},
+            f"{GROUP}/namespaces/shop-prod/pullgrants/shop": grant("shop-prod"),
+        },
+        refused={f"{GROUP}/pullgrants"},
+        pod=rewritten,
+    )
+    check = await trial_check(api.view, HOST, await read_state(api.api, "acme"))
+    assert (str(check.finding), check.name) == ("good", "trial pod shop-prod")
+
+
+def running(name: str, image: str, phase: str = "Running", **metadata: Any) -> Manifest:
+    spec = {"containers": [{"name": "web", "image": image}]}
+    return {"metadata": {"name": name, "namespace": "shop-prod", **metadata}, "spec": spec, "status": {"phase": phase}}
+
+
+async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
+    api = granted(grant("shop-prod", podSelector={"matchLabels": {"app": "shop"}}))
+    labels = {"app": "shop"}
+    pods = [
+        running("rewritten", "oci.akua.dev/ghcr.io/acme/web:1", labels=labels),
+        running("slipped", "ghcr.io/acme/web:1", labels=labels),
+        running("ended", "ghcr.io/acme/web:1", "Succeeded", labels=labels),
+        running("not-granted", "quay.io/other/web:1", labels=labels),
+        running("not-selected", "ghcr.io/acme/web:1"),
+    ]
+    path = "/api/v1/namespaces/shop-prod/pods"
+    api.objects |= {f"{path}/{pod['metadata']['name']}": pod for pod in pods}
+    check = await slipped_check(api.view, await read_state(api.api))
+    assert (str(check.finding), check.detail.split(" run images")[0]) == ("warning", "shop-prod/slipped")
+    del api.objects[f"{path}/slipped"]
+    check = await slipped_check(api.view, await read_state(api.api))
+    assert (str(check.finding), check.detail) == ("good", "none of 3 in 1 namespaces slipped past the webhook")
+    api.refused.add(path)
+    check = await slipped_check(api.view, await read_state(api.api))
+    assert (str(check.finding), "cannot be looked at" in check.detail) == ("warning", True)
 
 
 @pytest.mark.parametrize(
