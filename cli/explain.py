@@ -37,7 +37,8 @@ def explain(
 ) -> None:
     """Say gate by gate whether an install may pull an image now, and if not, why and what to do.
 
-    Exit code 0: it may; 3: a gate refuses. The last two gates are only asked by a real pull.
+    Exit code 0: it may; 3: a gate refuses. The last two gates are only asked by a real pull. In a cluster it can be asked in the
+    proxy's pod: `kubectl -n akua-system exec deploy/akua-proxy -- akua explain ...`.
 
     Examples:
 
@@ -49,7 +50,7 @@ def explain(
     async def work(session: Session) -> tuple[Decision, ImageReference | None]:
         return decide(session.index, session.install(install), image, session.settings)
 
-    decision, upstream = with_session(context, workspace, work)
+    decision, upstream = with_session(context, workspace, work, as_proxy=True)
     if output is Output.JSON:
         show_json(as_document(decision, install, image, upstream))
     else:

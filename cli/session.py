@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from cli.wiring import open_store
+from cli.wiring import PROXY_KINDS, SystemSecrets, open_store
 from registry_access.model.errors import InvalidInput, NotFound
 from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
 from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
@@ -118,22 +118,33 @@ def workspace_manifest(name: str) -> dict[str, Any]:
 
 
 def with_session(
-    context: typer.Context, workspace: str, work: Callable[[Session], Coroutine[Any, Any, T]], *, creating: bool = False
+    context: typer.Context,
+    workspace: str,
+    work: Callable[[Session], Coroutine[Any, Any, T]],
+    *,
+    creating: bool = False,
+    as_proxy: bool = False,
 ) -> T:
-    """Runs `work` on the state that the settings name. `creating`: the workspace may be new."""
+    """Runs `work` on the state that the settings name. `creating`: the workspace may be new.
+
+    `as_proxy`: what the proxy may read is enough, so that it can be run in its pod.
+    """
     settings = invocation(context).settings()
 
     async def run() -> T:
-        async with opened(settings) as store:
+        async with opened(settings, as_proxy=as_proxy) as store:
             return await work(Session(settings, store, _workspace(store.index, workspace, creating=creating)))
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[StateStore]:
-    """The state store, read once. Raises StateUnavailable."""
-    store = await open_store(settings, watch=False)
+async def opened(settings: Settings, *, as_proxy: bool = False) -> AsyncIterator[StateStore]:
+    """The state store, read once. `as_proxy`: see `with_session`. Raises StateUnavailable."""
+    if as_proxy:
+        store = await open_store(settings, watch=False, kinds=PROXY_KINDS, system_secrets=SystemSecrets(frozenset()))
+    else:
+        store = await open_store(settings, watch=False)
     await store.start()
     try:
         yield store

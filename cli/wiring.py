@@ -42,6 +42,10 @@ from webhook.install_sync.ownership import owner_of
 logger = logging.getLogger(__name__)
 
 
+# All that decides about a pull, and all that the proxy may read of a cluster.
+PROXY_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
+
+
 @dataclass(frozen=True, slots=True)
 class SystemSecrets:
     """Names of Secrets in our own namespace: those without which a process cannot serve, and others."""
