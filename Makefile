@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench lock clean parts
+.PHONY: help run test e2e check fmt bench lock clean parts
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ test: $(STAMP) parts ## every check and every test that this machine can run
 	@$(BIN)/python -m pytest tests/unit tests/http -n 2 -q --cov --cov-report=
 	@$(BIN)/python hack/coverage_gate
 	@$(BIN)/python -m pytest tests/integration $(wildcard tests/manifests) -n 2 -q --dist loadfile
+	@test -n "$(CI)" || hack/e2e --if-built
+
+e2e: $(STAMP) ## a real Kubernetes on this machine, our image and manifests on it, and every promise tried with kubectl (root on Linux)
+	@hack/e2e
 
 parts: ## install the real parts that the integration tests use (root with apt; elsewhere those tests skip, loudly)
 	@hack/test-parts

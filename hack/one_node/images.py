@@ -23,7 +23,7 @@ _INTERPRETER_SEGMENT = 3  # elf(5), PT_INTERP: what only a dynamically linked pr
 
 def write_archive(file: Path) -> None:
     """An OCI image layout of both images as a tar, as ``ctr images import`` takes it."""
-    layer = _layer()
+    layer = busybox_layer()
     blobs: dict[str, bytes] = {}
     commands = {SANDBOX_IMAGE: ["/bin/sleep", "2147483647"], BUSYBOX_IMAGE: ["/bin/sh"]}
     manifests = [_manifest(blobs, layer, name, command) for name, command in commands.items()]
@@ -60,7 +60,8 @@ def _manifest(blobs: dict[str, bytes], layer: bytes, name: str, command: Sequenc
     return {**descriptor, "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}}
 
 
-def _layer() -> bytes:
+def busybox_layer() -> bytes:
+    """A tar with busybox, a link for each of its programs, and a few folders. Raises ClusterError."""
     busybox = program("busybox")
     content = busybox.read_bytes()
     if _is_dynamic(content):

@@ -25,6 +25,8 @@ class Node:
         self._proxy_client = authority.issue("kube-proxy", "system:kube-proxy")
 
     def start_kubelet(self, binary: Path, plane: ControlPlane, containerd_socket: Path) -> None:
+        static_pods = self._folder / "static-pods"
+        static_pods.mkdir(exist_ok=True)
         config = self._write(
             "kubelet.json",
             {
@@ -50,6 +52,7 @@ class Node:
                 "makeIPTablesUtilChains": False,
                 "podLogsDir": str(self._folder / "pod-logs"),
                 "volumePluginDir": str(self._folder / "volume-plugins"),
+                "staticPodPath": str(static_pods),
                 "resolvConf": str(_RESOLVER) if _RESOLVER.exists() else "",
                 "serializeImagePulls": False,
                 "shutdownGracePeriod": "0s",
