@@ -15,7 +15,6 @@ from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import MANAGER, SYSTEM_NAMESPACE
 from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
-from registry_access.state.directory.leadership import FolderLeadership
 from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
@@ -113,6 +112,8 @@ def control_plane_id(store: StateStore) -> str:
 def leadership_of(settings: Settings, store: StateStore) -> Leadership:
     if isinstance(store, KubernetesStore):
         return LeaderElection(store.api, SYSTEM_NAMESPACE, LEASE)
+    from registry_access.state.directory.leadership import FolderLeadership  # with it comes the YAML of folders
+
     return FolderLeadership(Path(settings.state.partition(":")[2]) / ".managed" / "install-sync.lock")
 
 

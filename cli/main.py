@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -17,21 +16,18 @@ from cli.credential import credential_app
 from cli.credential_secret import destroy, disable_version, enable_version, pin, rotate, try_, versions
 from cli.demo.command import demo
 from cli.doctor.command import doctor
+from cli.exit_code import exit_code
 from cli.explain import explain
 from cli.image import image
 from cli.install import install_app
+from cli.invocation import Invocation
 from cli.node_trust import node_trust
-from cli.presentation import show_bug, show_error
 from cli.product import product_app
 from cli.provisioning import bundle, token
 from cli.resync import sync
 from cli.rewrite import rewrite
 from cli.serve import proxy, serve, webhook
-from cli.session import Invocation
 from cli.workspace import workspace_app
-from registry_access.model.errors import AkuaError, InvalidInput
-
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="akua",
@@ -96,33 +92,7 @@ install_app.command()(sync)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 failed, 2 wrong input, 3 refused (`explain`), 130 interrupted."""
+    """Runs one command and returns its exit code; see `exit_code`, and 3: refused (`explain`)."""
     # Commands say what went wrong themselves; a serving process sets up its own log.
     logging.getLogger().handlers[:] = [logging.NullHandler()]
-    try:
-        app(args=None if arguments is None else list(arguments), prog_name="akua")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else FAILURE
-    except InvalidInput as error:
-        show_error(error)
-        return USAGE
-    except AkuaError as error:
-        show_error(error)
-        return FAILURE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # `akua ... | head`: the reader has seen enough.
-        sys.stderr.close()
-        return 0
-    except Exception as error:
-        show_bug(error)
-        return FAILURE
-    return 0
-
-
-def run() -> None:
-    """The entry point."""
-    # Whatever we write (state, audit trail, keys) is nobody else's to read.
-    os.umask(0o077)
-    sys.exit(main())
+    return exit_code(lambda: app(args=None if arguments is None else list(arguments), prog_name="akua"))

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.options import Output
+from cli.remark import remark as remark
 from registry_access.model.errors import AkuaError, InvalidSettings
 
 _PIPE_WIDTH = 250  # a pipe has no width: rows stay on their line
@@ -22,11 +23,6 @@ _PIPE_WIDTH = 250  # a pipe has no width: rows stay on their line
 def console() -> Console:
     """Standard output; made when asked for, so that a captured or redirected one is the one used."""
     return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
-
-
-def remark(text: str) -> None:
-    """A sentence for the person, out of the way of what is piped."""
-    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def show_json(document: object) -> None:

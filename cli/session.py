@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import typer
 
+from cli.invocation import Invocation
 from cli.wiring import PROXY_KINDS, SystemSecrets, open_store
 from registry_access.model.errors import InvalidInput, NotFound
 from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
 from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
-from registry_access.runtime.settings import Settings, load_settings
+from registry_access.runtime.settings import Settings
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import StateStore
 
-DEFAULT_FOLDER = Path(".akua")
 DEFAULT_WORKSPACE = "default"
 MANAGER = "akua-cli"
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Invocation:
-    """The global options. `folder` holds state, audit trail and certificates unless settings say otherwise."""
-
-    config: Path | None = None
-    folder: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-
-    def settings(self, **given: str) -> Settings:
-        """Settings, with `given` (by field name, as text) over environment and file. Raises InvalidSettings."""
-        environment = dict(self.environment)
-        if self.folder is not None:
-            environment["AKUA_STATE"] = f"directory:{self.folder / 'state'}"
-            environment["AKUA_AUDIT_DSN"] = f"sqlite:///{self.folder / 'audit.db'}"
-        environment.update({f"AKUA_{name.upper()}": value for name, value in given.items() if value})
-        return load_settings(environment, self.config)
-
-    @property
-    def home(self) -> Path:
-        return self.folder or DEFAULT_FOLDER
 
 
 def invocation(context: typer.Context) -> Invocation:

@@ -12,9 +12,10 @@ from cli.doctor.audit import audit_check
 from cli.doctor.finding import Check, Finding, bad, condensed, good
 from cli.doctor.machine import certificate_files, name_check, server_checks
 from cli.doctor.resources import credential_checks, install_checks
+from cli.invocation import Invocation
 from cli.options import Output, OutputOption, WorkspaceOption
 from cli.presentation import show_json, show_rows
-from cli.session import Invocation, invocation, opened
+from cli.session import invocation, opened
 from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.runtime.settings import Settings
 

@@ -7,11 +7,20 @@ import sys
 
 import pytest
 
-_HEAVY = ("sqlalchemy", "alembic", "botocore", "kubernetes_asyncio", "aiosqlite", "asyncpg")
+_STORES = ("sqlalchemy", "alembic", "botocore", "kubernetes_asyncio", "aiosqlite", "asyncpg")
+_COMMAND_LINE = ("typer", "pydantic", "rich", "httpx", "ruamel", "jinja2")
 
 
-@pytest.mark.parametrize("module", ["cli.main", "cli.process", "registry_access.state.kubernetes", "proxy.app"])
-def test_heavy_libraries_wait_until_they_are_wanted(module: str) -> None:
-    program = f"import sys, {module}; print([name for name in {_HEAVY} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("cli.main", _STORES),
+        ("cli.programs", _STORES + _COMMAND_LINE),
+        ("registry_access.state.kubernetes", _STORES + _COMMAND_LINE),
+        ("proxy.app", _STORES + _COMMAND_LINE),
+    ],
+)
+def test_heavy_libraries_wait_until_they_are_wanted(module: str, heavy: tuple[str, ...]) -> None:
+    program = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

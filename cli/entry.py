@@ -1,0 +1,34 @@
+"""Where `akua` begins. The programs that run for months take the short way: started without options, as a Deployment starts them,
+there is nothing to parse, and the command line's own libraries would be a third of their memory and of the time to be ready.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_PROGRAMS = ("serve", "proxy", "webhook")
+
+
+def run() -> None:
+    """The entry point."""
+    # Whatever we write (state, audit trail, keys) is nobody else's to read.
+    os.umask(0o077)
+    arguments = sys.argv[1:]
+    sys.exit(_serve(arguments[0]) if len(arguments) == 1 and arguments[0] in _PROGRAMS else _command())
+
+
+def _serve(program: str) -> int:
+    from cli.exit_code import exit_code
+    from cli.invocation import Invocation
+    from cli.programs import run_program
+
+    config = os.environ.get("AKUA_CONFIG")
+    return exit_code(lambda: run_program(program, Invocation(Path(config) if config else None)))
+
+
+def _command() -> int:
+    from cli.main import main
+
+    return main()
