@@ -17,7 +17,7 @@ from cli.session import Session, with_session
 from registry_access.model.errors import AlreadyExists, InvalidInput
 from registry_access.model.registry_host import normalize_registry_host
 from registry_access.model.resources import CredentialType, Kind, RegistryCredential, Resource
-from registry_access.model.workspace_secret import SecretProblem, resolve_secret
+from registry_access.model.workspace_secret import SecretProblem
 from registry_access.state.workspace_secrets import WorkspaceSecrets
 
 credential_app = typer.Typer(
@@ -251,7 +251,9 @@ def _registry(preset: Preset, given: str) -> str:
 
 def _usable(session: Session, credential: RegistryCredential) -> tuple[str, str]:
     """The secret version that would be used, and what is wrong."""
-    found = resolve_secret(credential, lambda name: session.index.secret(session.workspace, name))
+    if session.sealed:
+        return "?", ""
+    found = session.value_of(credential)
     if isinstance(found, SecretProblem):
         return "", found.detail
     return ("-" if credential.type is CredentialType.ANONYMOUS else found.version), ""

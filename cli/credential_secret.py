@@ -21,7 +21,7 @@ from proxy.upstream.verification import Verification
 from registry_access.model.errors import InvalidInput
 from registry_access.model.proxied_reference import Unchanged, from_proxied, to_proxied
 from registry_access.model.resources import RegistryCredential
-from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
+from registry_access.model.workspace_secret import SecretProblem
 from registry_access.state.workspace_secrets import SecretVersion, WorkspaceSecrets
 
 VersionArgument = Annotated[int, typer.Argument(help="The version's number.")]
@@ -50,7 +50,7 @@ def rotate(
         found = session.credential(name)
         if found.secret_name is None:
             raise InvalidInput("has no secret", field=f"credential {name}", remedy="add another credential with one")
-        kept = {} if isinstance(now := _resolved(session, found), SecretProblem) else dict(now.values)
+        kept = {} if isinstance(now := session.value_of(found), SecretProblem) else dict(now.values)
         if username:
             kept["username"] = username
         fields = FIELDS_OF_TYPE[found.type]
@@ -186,7 +186,7 @@ def try_(
 
     async def work(session: Session) -> Verification:
         found = session.credential(name)
-        secret = _resolved(session, found)
+        secret = session.value_of(found)
         if isinstance(secret, SecretProblem):
             raise InvalidInput(secret.detail, field=f"credential {name}")
         return await try_credential(session, found, secret, _asked(image, found, session.settings.host))
@@ -215,10 +215,6 @@ def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, 
     if upstream.registry != credential.registry:
         raise InvalidInput(f"{upstream} is not at {credential.registry}", field="image", remedy="name one of that registry")
     return upstream.repository, upstream.digest or upstream.tag or "latest"
-
-
-def _resolved(session: Session, credential: RegistryCredential) -> ResolvedSecret | SecretProblem:
-    return resolve_secret(credential, lambda name: session.index.secret(session.workspace, name))
 
 
 def _secret_name(session: Session, name: str) -> str:

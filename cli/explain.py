@@ -48,9 +48,12 @@ def explain(
     """
 
     async def work(session: Session) -> tuple[Decision, ImageReference | None]:
-        return decide(session.index, session.install(install), image, session.settings)
+        found = session.install(install)
+        for credential in session.credentials() if session.sealed else ():
+            session.value_of(credential)  # gate 5 would be answered wrongly
+        return decide(session.index, found, image, session.settings)
 
-    decision, upstream = with_session(context, workspace, work, as_proxy=True)
+    decision, upstream = with_session(context, workspace, work)
     if output is Output.JSON:
         show_json(as_document(decision, install, image, upstream))
     else:

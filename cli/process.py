@@ -16,7 +16,7 @@ from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
 from cli.leader_chores import kept_secrets
 from cli.secret_certificate import SecretCertificate
-from cli.wiring import PROXY_KINDS, Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
+from cli.wiring import DECIDING, Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
 from registry_access.audit.interface import AuditTrail
 from registry_access.audit.trail import sql_trail
 from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
@@ -146,7 +146,7 @@ class Process:
         return self.webhook and not self.settings.webhook_tls_certificate and not self.settings.in_cluster
 
     def _kinds(self) -> frozenset[Kind]:
-        return (PROXY_KINDS if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
+        return (DECIDING if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
 
     def _system_secrets(self) -> SystemSecrets:
         """By name, so that RBAC can give each program just these."""

@@ -41,7 +41,7 @@ def token(
         parts = await build_install_sync(session.settings, session.store, Telemetry())
         return parts.reconciler.token(session.install(name)), session.settings.host
 
-    found, host = with_session(context, workspace, work)
+    found, host = with_session(context, workspace, work, provisioned=True)
     if docker:
         sys.stdout.write(json.dumps(json.loads(docker_config(host, name, found.token)), indent=2) + "\n")
     elif output is Output.JSON:
@@ -67,7 +67,7 @@ def bundle(
             raise InvalidInput(f"install {name} has no target namespace", field="spec.targets", remedy="name one on the install")
         return objects
 
-    objects = with_session(context, workspace, work)
+    objects = with_session(context, workspace, work, provisioned=True)
     if output is Output.JSON:
         show_json({"apiVersion": "v1", "kind": "List", "items": objects})
         return

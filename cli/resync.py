@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -22,6 +24,7 @@ from registry_access.model.resources.metadata import SYNC_REQUESTED_ANNOTATION, 
 from registry_access.runtime.telemetry import Telemetry
 
 _FORBIDDEN = 403
+_LOOK_SECONDS = 0.3
 
 
 def sync(
@@ -74,6 +77,13 @@ async def _ask(
 ) -> list[Install]:
     """Raises StateUnavailable when nobody answers."""
     await _refuse_without_leader(session)
+    async with _followed(session):
+        return await _answered(session, chosen, progress, everything=everything, patience=patience)
+
+
+async def _answered(
+    session: Session, chosen: Sequence[Install], progress: SyncProgress, *, everything: bool, patience: float
+) -> list[Install]:
     request = f"{rfc3339(datetime.now(UTC))} {secrets.token_hex(4)}"
     if everything and await _annotate(session, Key(Kind.NAMESPACE, "", session.workspace), request):
         asked = Asked(lambda status: status.observed_workspace_sync_request == request, patience)
@@ -82,6 +92,25 @@ async def _ask(
         if not await _annotate(session, install.key, request):
             raise StateUnavailable(f"you may not patch {install.key}, and so not ask for its sync")
     return await answers(session, chosen, Asked(lambda status: status.observed_sync_request == request, patience), progress)
+
+
+@asynccontextmanager
+async def _followed(session: Session) -> AsyncIterator[None]:
+    """Keeps the installs of the snapshot up to date."""
+    from registry_access.state.kubernetes.snapshot_store import SnapshotStore
+
+    async def follow(store: SnapshotStore) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            with suppress(StateUnavailable):  # who waits gives up by himself
+                await store.refresh(Kind.INSTALL)
+
+    tasks = [asyncio.create_task(follow(session.store))] if isinstance(session.store, SnapshotStore) else []
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def _refuse_without_leader(session: Session) -> None:

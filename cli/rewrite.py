@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from ruamel.yaml.error import YAMLError
 
 from cli.options import Output, OutputOption
 from cli.presentation import remark, show_json
-from cli.session import Session, with_session
+from cli.session import invocation, opened
 from registry_access.model.errors import InvalidInput
-from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.resources import Kind
+from registry_access.state.index import ResourceIndex
 from webhook.admission.rewriting import rewrite_pod
 
 # Where a workload's pods are described (apps/v1, batch/v1).
@@ -46,36 +48,44 @@ def rewrite(
         line = f" (line {place.line + 1})" if place else ""
         raise InvalidInput(f"is not YAML{line}", field=str(file or "standard input")) from error
 
-    async def work(session: Session) -> list[Any]:
-        return [_rewritten(document, namespace, session) for document in documents if document is not None]
+    settings = invocation(context).settings()
+    places = {_place(document, namespace) for document in documents}
 
-    shown = with_session(context, SYSTEM_NAMESPACE, work, creating=True)
+    async def work() -> list[Any]:
+        async with opened(settings, places.pop() if len(places) == 1 else "", kinds={Kind.PULL_GRANT}) as store:
+            return [_rewritten(document, namespace, store.index) for document in documents if document is not None]
+
+    shown = asyncio.run(work())
     if output is Output.JSON:
         show_json(shown)
     else:
         yaml.dump_all(shown, sys.stdout)
 
 
-def _rewritten(document: Any, namespace: str, session: Session) -> Any:
+def _place(document: Any, namespace: str) -> str:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    return (metadata.get("namespace") if isinstance(metadata, dict) else None) or namespace
+
+
+def _rewritten(document: Any, namespace: str, grants: ResourceIndex) -> Any:
     result = copy.deepcopy(document)
     if not isinstance(result, dict):
         return result
-    metadata = result.get("metadata")
-    place = (metadata.get("namespace") if isinstance(metadata, dict) else None) or namespace
+    place = _place(document, namespace)
     if result.get("kind") == "Pod":
-        return _admitted(result, place, session)
+        return _admitted(result, place, grants)
     for *path, last in _TEMPLATES:
         holder: Any = result
         for step in path:
             holder = holder.get(step) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and isinstance(holder.get(last), dict):
-            holder[last] = _admitted(holder[last], place, session)
+            holder[last] = _admitted(holder[last], place, grants)
             break
     return result
 
 
-def _admitted(pod: dict[str, Any], namespace: str, session: Session) -> Any:
-    rewriting = rewrite_pod(pod, {}, "CREATE", "", session.index.grants(namespace))
+def _admitted(pod: dict[str, Any], namespace: str, grants: ResourceIndex) -> Any:
+    rewriting = rewrite_pod(pod, {}, "CREATE", "", grants.grants(namespace))
     for warning in rewriting.warnings:
         remark(f"warning: {warning}")
     return jsonpatch.apply_patch(pod, rewriting.operations)

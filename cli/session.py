@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import typer
 
 from cli.invocation import Invocation
-from cli.wiring import PROXY_KINDS, SystemSecrets, open_store
-from registry_access.model.errors import InvalidInput, NotFound
+from cli.wiring import DECIDING, open_snapshot
+from registry_access.model.errors import InvalidInput, NotFound, StateUnavailable
 from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
 from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
+from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.runtime.settings import Settings
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import StateStore
@@ -32,11 +33,15 @@ def invocation(context: typer.Context) -> Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An opened store, read once, and the workspace to work in. The finders raise NotFound and name what there is."""
+    """An opened store, read once, and the workspace to work in. The finders raise NotFound and name what there is.
+
+    `sealed`: its Secrets may not be listed by whoever runs the command.
+    """
 
     settings: Settings
     store: StateStore
     workspace: str
+    sealed: bool = False
 
     @property
     def index(self) -> ResourceIndex:
@@ -79,6 +84,15 @@ class Session:
         found = (item for item in self.index.all_credentials() if item.workspace == self.workspace)
         return sorted(found, key=lambda item: item.metadata.name)
 
+    def value_of(self, credential: RegistryCredential) -> ResolvedSecret | SecretProblem:
+        """The current value behind a credential. Raises StateUnavailable when nobody can tell for want of a right."""
+        if self.sealed and credential.secret_name is not None:
+            raise StateUnavailable(
+                f"the Secrets of workspace {self.workspace} may not be listed by you, so whether credential "
+                f"{credential.metadata.name} has a value cannot be said; ask somebody with the role edit or admin there"
+            )
+        return resolve_secret(credential, lambda name: self.index.secret(self.workspace, name))
+
     async def ensure_workspace(self) -> None:
         """Makes the workspace when it is not there, so that the first `add` or `create` needs no step before it."""
         if self.workspace not in self.index.workspaces():
@@ -99,28 +113,28 @@ def with_session(
     work: Callable[[Session], Coroutine[Any, Any, T]],
     *,
     creating: bool = False,
-    as_proxy: bool = False,
+    provisioned: bool = False,
 ) -> T:
     """Runs `work` on the state that the settings name. `creating`: the workspace may be new.
 
-    `as_proxy`: what the proxy may read is enough, so that it can be run in its pod.
+    `provisioned`: what the install sync wrote into target namespaces is needed too, which only administrators may see.
     """
     settings = invocation(context).settings()
 
     async def run() -> T:
-        async with opened(settings, as_proxy=as_proxy) as store:
-            return await work(Session(settings, store, _workspace(store.index, workspace, creating=creating)))
+        async with opened(settings, workspace, provisioned=provisioned) as store:
+            name = _workspace(store.index, workspace, creating=creating)
+            return await work(Session(settings, store, name, name in getattr(store, "sealed", ())))
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, as_proxy: bool = False) -> AsyncIterator[StateStore]:
-    """The state store, read once. `as_proxy`: see `with_session`. Raises StateUnavailable."""
-    if as_proxy:
-        store = await open_store(settings, watch=False, kinds=PROXY_KINDS, system_secrets=SystemSecrets(frozenset()))
-    else:
-        store = await open_store(settings, watch=False)
+async def opened(
+    settings: Settings, workspace: str = "", *, kinds: Collection[Kind] = DECIDING, provisioned: bool = False
+) -> AsyncIterator[StateStore]:
+    """The state store, read once; of a cluster one `workspace`, or ("") all. Raises StateUnavailable."""
+    store = await open_snapshot(settings, kinds=kinds, workspace=workspace, provisioned=provisioned)
     await store.start()
     try:
         yield store

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 # All that decides about a pull, and all that the proxy may read of a cluster.
-PROXY_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
+DECIDING = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,20 @@ async def cluster_access(environment: Mapping[str, str] | None = None) -> Cluste
 async def open_store(
     settings: Settings,
     *,
-    watch: bool = True,
     environment: Mapping[str, str] | None = None,
     kinds: Collection[Kind] = frozenset(Kind),
     system_secrets: SystemSecrets | None = None,
 ) -> StateStore:
-    """The state store that `settings.state` names, not yet started. `kinds` are what a cluster is asked for.
+    """The state store that `settings.state` names, for a process: watched, not yet started. `kinds` are what a cluster is asked
+    for.
 
-    `system_secrets` are those of our own namespace that the process reads; None: all, for a person's command.
+    `system_secrets` are those of our own namespace that the process reads; None: all.
 
     Inside a pod the cluster is its own, elsewhere the kubeconfig's. Raises StateUnavailable.
     """
-    kind, _, location = settings.state.partition(":")
     # Each adapter's libraries are half of what a command needs to start, and memory that the other one has no use for.
-    if kind == "directory":
-        from registry_access.state.directory.store import DirectoryStore
-
-        return DirectoryStore(Path(location), watch=watch, on_problem=_log_problem)
+    if not settings.in_cluster:
+        return _directory_store(settings, watch=True)
     from registry_access.state.kubernetes.store import KubernetesStore
 
     return KubernetesStore(
@@ -97,6 +94,24 @@ async def open_store(
         pull_secrets=Kind.PULL_GRANT in kinds,
         on_problem=_log_problem,
     )
+
+
+async def open_snapshot(
+    settings: Settings, *, kinds: Collection[Kind], workspace: str = "", provisioned: bool = False
+) -> StateStore:
+    """The same for a command: read once, of a cluster only what is asked for (see SnapshotStore). Raises StateUnavailable."""
+    if not settings.in_cluster:
+        return _directory_store(settings, watch=False)
+    from registry_access.state.kubernetes.snapshot_store import SnapshotStore
+
+    access = await cluster_access()
+    return SnapshotStore(access, kinds=kinds, workspace=workspace, provisioned=provisioned, on_problem=_log_problem)
+
+
+def _directory_store(settings: Settings, *, watch: bool) -> StateStore:
+    from registry_access.state.directory.store import DirectoryStore
+
+    return DirectoryStore(Path(settings.state.partition(":")[2]), watch=watch, on_problem=_log_problem)
 
 
 def _log_problem(problem: InvalidManifest) -> None:

@@ -10,7 +10,8 @@ from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Kind
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.api import Gone, KubernetesApi
-from registry_access.state.kubernetes.feed import Feed, key_in
+from registry_access.state.kubernetes.feed import Feed
+from registry_access.state.kubernetes.listing import list_into
 from registry_access.state.kubernetes.resource_path import PLURALS, Scope
 
 _TARGETS_LOOKED_AT = 50  # namespaces, one by one
@@ -67,10 +68,7 @@ async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> 
 async def _read(api: KubernetesApi, feed: Feed, scope: Scope) -> str:
     """Why it could not be read, "" when it was."""
     try:
-        async for page in api.pages(scope):
-            for item in page.get("items") or ():
-                if key := key_in(scope.kind, item):
-                    feed.put(key, item)
+        await list_into(feed, api, scope)
     except (StateError, Gone) as error:
         return str(error)
     return ""

@@ -13,7 +13,8 @@ from registry_access.state.interface import Manifest
 from registry_access.state.kubernetes.access import ClusterAccess
 from registry_access.state.kubernetes.api import Gone
 from registry_access.state.kubernetes.backoff import Backoff
-from registry_access.state.kubernetes.feed import Feed, key_in
+from registry_access.state.kubernetes.feed import Feed
+from registry_access.state.kubernetes.listing import list_into
 from registry_access.state.kubernetes.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 
@@ -82,13 +83,7 @@ class PolledStore:
         await self._store.api.close()
 
     async def _list(self, scope: Scope) -> None:
-        found: set[Key] = set()
-        async for page in self._store.api.pages(scope):
-            for manifest in page.get("items") or ():
-                key = key_in(scope.kind, manifest)
-                if key is not None:
-                    found.add(key)
-                    self._feed.put(key, manifest)
+        found = await list_into(self._feed, self._store.api, scope)
         for resource in list(self.index.of_kind(scope.kind)):
             if resource.key not in found:
                 self._feed.remove(resource.key)
