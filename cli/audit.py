@@ -22,7 +22,7 @@ from cli.presentation import console, remark, show_json, show_rows
 from cli.session import invocation
 from registry_access.audit.interface import AuditQuery, AuditRow
 from registry_access.audit.trail import sql_trail
-from registry_access.model.audit_event import Result
+from registry_access.model.audit_event import AuditEvent, Operation, Result
 from registry_access.model.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail: every pull, allowed or refused, and why.")
 _COLOURS = {Result.ALLOWED: "green", Result.REFUSED: "red", Result.FAILED: "yellow", Result.CUT: "magenta"}
-_COLUMNS = ("time", "install", "operation", "image", "result", "reason", "bytes", "client")
+_COLUMNS = ("time", "install", "operation", "image", "result", "reason", "bytes", "who")
+_AGENT_MAXIMUM = 40
 _AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
 _PAGE = 1000
 
@@ -38,6 +39,12 @@ InstallOption = Annotated[str, typer.Option("--install", "-i", help="Only this i
 WorkspaceFilter = Annotated[str, typer.Option("--workspace", "-w", help="Only this workspace's.", show_default=False)]
 RegistryOption = Annotated[str, typer.Option("--registry", help="Only this upstream registry's.", show_default=False)]
 RepositoryOption = Annotated[str, typer.Option("--repository", help="Only this repository's.", show_default=False)]
+OperationOption = Annotated[
+    Operation | None, typer.Option("--operation", help="Only this: pull-manifest, pull-blob, admission ...", show_default=False)
+]
+DecisionOption = Annotated[
+    str, typer.Option("--decision", "-d", help="Only this decision's, as kubelet and events quote it.", show_default=False)
+]
 ResultOption = Annotated[Result | None, typer.Option("--result", "-r", help="Only these results.", show_default=False)]
 SinceOption = Annotated[str, typer.Option("--since", help="24h, 7d, or an RFC 3339 time.", show_default=False)]
 UntilOption = Annotated[str, typer.Option("--until", help="24h, 7d, or an RFC 3339 time.", show_default=False)]
@@ -55,21 +62,31 @@ def list_rows(
     workspace: WorkspaceFilter = "",
     registry: RegistryOption = "",
     repository: RepositoryOption = "",
+    operation: OperationOption = None,
+    decision: DecisionOption = "",
     result: ResultOption = None,
     since: SinceOption = "",
     until: UntilOption = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List what was pulled and what was refused, newest first.
+    """List what was pulled and what was refused, newest first, beside the pods that were admitted to pull it.
 
-    akua audit list --install shop --result refused --since 24h
+    `who` is the node's address and the client of a pull, the pod and its controller of an admission.
+
+    Examples:
+
+      akua audit list --install shop --result refused --since 24h
+
+      akua audit list --decision dec_0123456789abcdef
     """
     query = AuditQuery(
         workspace=workspace,
         install=install,
         registry=registry,
         repository=repository,
+        operation=str(operation or ""),
+        decision=decision,
         result=result,
         since=_moment(since, "--since"),
         until=_moment(until, "--until"),
@@ -203,7 +220,6 @@ def flat(row: AuditRow) -> dict[str, Any]:
 
 def _cells(row: AuditRow) -> list[str | Text]:
     event, outcome = row.event, row.outcome
-    result = Text(str(outcome.result), _COLOURS[outcome.result]) if outcome else Text("under way", "dim")
     reference = event.reference[:19] + "…" if event.reference.startswith("sha256:") else event.reference
     separator = "@" if event.reference.startswith("sha256:") else ":"
     image = f"{event.registry}/{event.repository}{separator if reference else ''}{reference}" if event.registry else "-"
@@ -212,11 +228,27 @@ def _cells(row: AuditRow) -> list[str | Text]:
         event.install or "-",
         str(event.operation),
         image,
-        result,
-        (outcome.reason if outcome else "") or "-",
+        _result(row),
+        # Whoever looks for a refusal has its decision from kubelet, an event or a log line.
+        f"{outcome.reason} {event.decision_id}" if outcome and outcome.reason else "-",
         f"{outcome.bytes:,}" if outcome and outcome.bytes else "-",
-        event.client_address or event.pod or "-",
+        _who(event),
     ]
+
+
+def _result(row: AuditRow) -> Text:
+    if row.outcome is None:
+        return Text("under way", "dim")
+    if row.event.operation is Operation.ADMISSION:
+        return Text("admitted", "cyan")
+    return Text(str(row.outcome.result), _COLOURS[row.outcome.result])
+
+
+def _who(event: AuditEvent) -> str:
+    if event.operation is Operation.ADMISSION:
+        return f"{event.pod} of {event.owner}" if event.owner else event.pod or "-"
+    agent = event.user_agent.partition(" ")[0][:_AGENT_MAXIMUM]
+    return " ".join(part for part in (event.client_address, agent) if part) or "-"
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from cli.attribution import pods, usage
 from cli.audit import audit_app
 from cli.credential import credential_app
 from cli.credential_secret import destroy, disable_version, enable_version, pin, rotate, try_, versions
@@ -86,9 +87,11 @@ credential_app.command("disable-version")(disable_version)
 credential_app.command("enable-version")(enable_version)
 credential_app.command()(destroy)
 credential_app.command("test")(try_)
+credential_app.command()(usage)
 install_app.command()(token)
 install_app.command()(bundle)
 install_app.command()(sync)
+install_app.command()(pods)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

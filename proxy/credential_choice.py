@@ -12,14 +12,12 @@ def choose_credential(
     credentials: Sequence[RegistryCredential], workspace: str, registry: str, repository: str
 ) -> RegistryCredential | GateResult:
     """The credential, or the credential gate's refusal. A disabled credential that fits best is not passed over for another."""
-    fitting = [(fit, credential) for credential in credentials if (fit := _fit(credential, repository)) is not None]
-    if not fitting:
+    candidates = best_fitting(credentials, repository)
+    if not candidates:
         return _refused(
             Reason.CREDENTIAL_MISSING,
             f"workspace {workspace} has no credential for {registry}/{repository}; `akua credential add` makes one",
         )
-    best = max(fit for fit, _ in fitting)
-    candidates = [credential for fit, credential in fitting if fit == best]
     enabled = [credential for credential in candidates if not credential.disabled]
     if len(enabled) == 1:
         return enabled[0]
@@ -31,6 +29,13 @@ def choose_credential(
         )
     first = min(credential.metadata.name for credential in candidates)
     return _refused(Reason.CREDENTIAL_DISABLED, f"credential {names} is disabled; `akua credential enable {first}` restores it")
+
+
+def best_fitting(credentials: Sequence[RegistryCredential], repository: str) -> Sequence[RegistryCredential]:
+    """Those that cover `repository` by the longest prefix, disabled ones included; none when none does."""
+    fitting = [(fit, credential) for credential in credentials if (fit := _fit(credential, repository)) is not None]
+    best = max((fit for fit, _ in fitting), default=None)
+    return [credential for fit, credential in fitting if fit == best]
 
 
 def _fit(credential: RegistryCredential, repository: str) -> tuple[int, bool] | None:

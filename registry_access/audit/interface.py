@@ -27,6 +27,7 @@ class AuditQuery:
     registry: str = ""
     repository: str = ""
     operation: str = ""
+    decision: str = ""  # a decision id
     result: Result | None = None
     since: int | None = None
     until: int | None = None

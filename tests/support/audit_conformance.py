@@ -86,6 +86,8 @@ class AuditConformance:
         assert [row.event.reference for row in (await trail.query(AuditQuery(since=1003))).rows] == ["4", "3"]
         assert [row.event.reference for row in (await trail.query(AuditQuery(until=1001))).rows] == ["0"]
         assert (await trail.query(AuditQuery(registry="docker.io"))).rows == ()
+        assert len((await trail.query(AuditQuery(decision="dec_1"))).rows) == 5
+        assert (await trail.query(AuditQuery(decision="dec_"))).rows == ()
 
     async def test_many_at_once_are_all_committed_in_one_chain(self, trail: AuditTrail) -> None:
         await asyncio.gather(*(trail.begin(event()) for _ in range(300)))

@@ -60,7 +60,7 @@ def rewrite_pod(
         return rewriting
     creating = operation == "CREATE" and not subresource
     for image in _images_to_look_at(pod, old_pod, operation, subresource):
-        _rewrite_image(image, selected, rewriting, None if creating else _pull_secrets(pod))
+        _rewrite_image(image, selected, rewriting, None if creating else pull_secrets(pod))
     if creating:
         _attach_secrets(pod, rewriting)
     if not subresource:
@@ -139,7 +139,7 @@ def _use(covering: Sequence[PullGrant], image: PodImage, rewriting: Rewriting) -
 
 
 def _attach_secrets(pod: Mapping[str, Any], rewriting: Rewriting) -> None:
-    present = _pull_secrets(pod)
+    present = pull_secrets(pod)
     missing = [name for name in dict.fromkeys(grant.pull_secret for grant in rewriting.grants.values()) if name not in present]
     if not missing:
         return
@@ -155,7 +155,7 @@ def _annotate(pod: Mapping[str, Any], rewriting: Rewriting) -> None:
     if not rewriting.originals:
         return
     present = _metadata_map(pod, "annotations")
-    originals = _known_originals(present) | rewriting.originals
+    originals = known_originals(present) | rewriting.originals
     installs = {name for name in present.get(INSTALLS_ANNOTATION, "").split(",") if name}
     installs |= {_install(grant) for grant in rewriting.grants.values()}
     wanted = {
@@ -171,7 +171,8 @@ def _annotate(pod: Mapping[str, Any], rewriting: Rewriting) -> None:
         rewriting.operations.extend(add(pointer("metadata", "annotations", name), value) for name, value in changed.items())
 
 
-def _known_originals(annotations: Mapping[str, str]) -> dict[str, str]:
+def known_originals(annotations: Mapping[str, str]) -> dict[str, str]:
+    """The images as written, by slot, that a pod's annotations keep."""
     try:
         known = json.loads(annotations.get(ORIGINAL_IMAGES_ANNOTATION, "{}"))
     except (ValueError, RecursionError):
@@ -183,7 +184,8 @@ def _install(grant: PullGrant) -> str:
     return grant.metadata.labels.get(INSTALL_LABEL, grant.metadata.name)
 
 
-def _pull_secrets(pod: Mapping[str, Any]) -> list[str]:
+def pull_secrets(pod: Mapping[str, Any]) -> list[str]:
+    """The names of a pod's `imagePullSecrets`, in order."""
     spec = pod.get("spec")
     references = spec.get("imagePullSecrets") if isinstance(spec, dict) else None
     if not isinstance(references, list):

@@ -34,6 +34,15 @@ class RemoteStore(ObjectStore, Protocol):
 Connect = Callable[[bytes], RemoteStore]  # from a kubeconfig; raises InvalidInput
 
 
+def kubeconfig_in(secret: Secret) -> bytes:
+    """The kubeconfig that a Secret holds. Raises InvalidInput when there is none."""
+    config = next((secret.data[key] for key in KUBECONFIG_KEYS if key in secret.data), None)
+    if config is None:
+        shown = f"{secret.metadata.namespace}/{secret.metadata.name}"
+        raise InvalidInput(f"Secret {shown} has no kubeconfig", remedy="put one below the name kubeconfig")
+    return config
+
+
 @dataclass(frozen=True, slots=True)
 class _Connected:
     secret: Secret
@@ -99,12 +108,8 @@ class KnownClusters:
         if known is not None and known.secret.data == secret.data:
             return known.cluster
         self._drop(name)
-        shown = "/".join(name)
-        config = next((secret.data[key] for key in KUBECONFIG_KEYS if key in secret.data), None)
-        if config is None:
-            raise InvalidInput(f"Secret {shown} has no kubeconfig", remedy="put one below the name kubeconfig")
-        store = self._connect(config)
-        made = TargetCluster(store, name=shown, refresh=store.refresh, recheck_seconds=_RECHECK_SECONDS)
+        store = self._connect(kubeconfig_in(secret))
+        made = TargetCluster(store, name="/".join(name), refresh=store.refresh, recheck_seconds=_RECHECK_SECONDS)
         self._connected[name] = _Connected(secret, store, made)
         return made
 

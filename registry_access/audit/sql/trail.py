@@ -139,6 +139,10 @@ class SqlAuditTrail:
         for name in ("workspace", "install", "registry", "repository", "operation"):
             if value := getattr(query, name):
                 statement = statement.where(records.c[name] == value)
+        if query.decision:
+            # Canonical JSON has its names and values just so; ids are not indexed, a person looks for one now and then.
+            said = f'"decision_id":{json.dumps(query.decision)}'
+            statement = statement.where(records.c.payload.contains(said, autoescape=True))
         if query.result and not ascending:
             statement = statement.where(_outcomes.c.result == str(query.result))
         for column, compare, bound in (

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -44,6 +44,16 @@ class Unavailable(StateUnavailable):
         self.status = status
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class Listed(Protocol):
+    """A collection, narrowed by selectors."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def selectors(self) -> dict[str, str]: ...
 
 
 class KubernetesApi:
@@ -101,7 +111,7 @@ class KubernetesApi:
         except ValueError as error:
             raise Unavailable("the API server's answer has no Date") from error
 
-    async def pages(self, scope: Scope, *, accept: str = _JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
+    async def pages(self, scope: Listed, *, accept: str = _JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A consistent list (no resourceVersion asked for), by pages of 500 unless `whole`. Raises Gone."""
         query = scope.selectors if whole else scope.selectors | {"limit": str(_PAGE)}
         while True:

@@ -152,3 +152,11 @@ def test_explain_says_which_gate(akua: Akua) -> None:
     assert json.loads(akua("explain", "shop", "ghcr.io/acme/storefront:1", "-o", "json").out)["allowed"] is True
     assert akua("explain", "shop", "not an image", "-o", "json").document["gate"] == "path"
     assert akua("explain", "shop", "oci.akua.dev/nowhere", "-o", "json").document["gate"] == "path"
+
+
+def test_in_a_folder_there_is_no_cluster_to_ask_for_pods(akua: Akua) -> None:
+    bought(akua)
+    for command in (("install", "pods", "shop"), ("credential", "usage", "ghcr")):
+        ran = akua(*command)
+        assert (ran.code, ran.out) == (2, "")
+        assert "there is no cluster to ask for pods, state is in a folder" in ran.err
