@@ -15,7 +15,7 @@ from cli.pulling_pods import FoundPod, Search, no_cluster, search_pods
 from cli.session import Session, invocation, with_session
 from proxy.credential_choice import best_fitting
 from registry_access.model.resources import Install, Key, Kind
-from webhook.attribution import PulledImage
+from webhook.attribution import PulledImage, PullingPod
 
 MAY_PULL = "may pull"
 NameArgument = Annotated[str, typer.Argument(help="The install's name; one that was deleted will do.")]
@@ -45,8 +45,8 @@ def pods(
     async def work(session: Session) -> tuple[Search, list[Row], str]:
         install = session.index.get(session.key(Kind.INSTALL, name))
         known = [install] if isinstance(install, Install) else []
-        search = await search_pods(session, known, everywhere=everywhere or not known)
-        rows: list[Row] = [(found, found.pod.images) for found in search.pods if name in found.pod.installs]
+        search = await search_pods(session, known, lambda pod: name in pod.installs, everywhere=everywhere or not known)
+        rows: list[Row] = [(found, found.pod.images) for found in search.pods]
         if not rows and not known:
             session.install(name)  # says which installs there are
         return search, rows, install_state(session, name)
@@ -78,8 +78,9 @@ def usage(
 
     async def work(session: Session) -> tuple[Search, list[Row], dict[str, str], bool]:
         credential = session.credential(name)
-        search = await search_pods(session, session.installs(), everywhere=everywhere)
-        rows: list[Row] = [(found, images) for found in search.pods if (images := _opened_by(session, name, found.pod.images))]
+        opened: Callable[[PullingPod], list[PulledImage]] = lambda pod: _opened_by(session, name, pod.images)  # noqa: E731
+        search = await search_pods(session, session.installs(), lambda pod: bool(opened(pod)), everywhere=everywhere)
+        rows: list[Row] = [(found, opened(found.pod)) for found in search.pods]
         states = {install: install_state(session, install) for found, _ in rows for install in found.pod.installs}
         return search, rows, states, credential.disabled
 
@@ -162,5 +163,5 @@ def _end(search: Search) -> None:
 
 
 def _refuse_a_folder(context: typer.Context) -> None:
-    if invocation(context).settings().state != "kubernetes":
+    if not invocation(context).settings().in_cluster:
         raise no_cluster()

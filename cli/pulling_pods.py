@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from cli.session import Session
@@ -17,6 +18,7 @@ from webhook.attribution import PullingPod, pulling_pod
 from webhook.install_sync.remote_clusters import kubeconfig_in
 
 _FORBIDDEN = 403
+_AT_ONCE = 16
 _ONE_BY_ONE = 10  # namespaces; of more the whole cluster is listed
 _SHOWN = 5
 
@@ -37,16 +39,21 @@ class Search:
     problems: list[str] = field(default_factory=list)
 
 
-async def search_pods(session: Session, installs: Collection[Install], *, everywhere: bool) -> Search:
-    """Looks where `installs` go or, `everywhere`, in all namespaces. Raises StateUnavailable when nothing could be seen."""
+async def search_pods(
+    session: Session, installs: Collection[Install], wanted: Callable[[PullingPod], bool], *, everywhere: bool
+) -> Search:
+    """The `wanted` pods where `installs` go or, `everywhere`, in all namespaces.
+
+    Raises StateUnavailable when nothing could be seen.
+    """
     search = Search()
     if not isinstance(session.store, KubernetesStore):
         raise no_cluster()
-    hosts = {session.settings.host, *(grant.host for grant in session.index.all_grants())}
+    hosts = {session.settings.host}
     here = [install for install in installs if not install.kubeconfig_secret]
     if here or everywhere:
         await _look(session.store.api, "", _namespaces(here), everywhere, hosts, search)
-    search.pods = [found for found in search.pods if _is_of(session, found.pod)]
+    search.pods = await _of_this_workspace(session, [found for found in search.pods if wanted(found.pod)])
     secrets = {name for install in installs for name in (install.kubeconfig_secret, *install.status.clusters) if name}
     for secret in sorted(secrets):
         there = [install for install in installs if secret in (install.kubeconfig_secret, *install.status.clusters)]
@@ -59,6 +66,7 @@ async def search_pods(session: Session, installs: Collection[Install], *, everyw
             await _look(api, secret, _namespaces(there), everywhere, hosts, search)
         finally:
             await api.close()
+    search.pods = [found for found in search.pods if wanted(found.pod)]
     if search.problems and not search.pods:
         raise StateUnavailable("; ".join(search.problems))
     search.pods.sort(key=lambda found: (found.cluster, found.pod.namespace, found.pod.name))
@@ -111,14 +119,26 @@ def _namespaces(installs: Collection[Install]) -> Sequence[str]:
     return sorted(named | {target.namespace for install in installs for target in install.status.targets})
 
 
-def _is_of(session: Session, pod: PullingPod) -> bool:
-    """Whether none of its installs is another workspace's, by the grant of that name: without one nothing speaks against it."""
-    workspaces = {
-        grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, session.workspace)
-        for grant in session.index.grants(pod.namespace)
-        if grant.metadata.name in pod.installs
-    }
-    return not workspaces or session.workspace in workspaces
+async def _of_this_workspace(session: Session, pods: Sequence[FoundPod]) -> list[FoundPod]:
+    """Without those whose installs are all another workspace's, by the grants of their names: without one nothing says so."""
+    places = {(found.pod.namespace, install) for found in pods for install in found.pod.installs}
+    at_once = asyncio.Semaphore(_AT_ONCE)
+
+    async def is_ours(namespace: str, install: str) -> bool:
+        async with at_once:
+            try:
+                grant = await session.store.read(Key(Kind.PULL_GRANT, namespace, install))
+            except AkuaError:
+                return True  # it is gone, or may not be read
+        return grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, session.workspace) == session.workspace
+
+    answers = await asyncio.gather(*(is_ours(*place) for place in places))
+    ours = {place for place, answer in zip(places, answers, strict=True) if answer}
+    return [
+        found
+        for found in pods
+        if not found.pod.installs or any((found.pod.namespace, install) in ours for install in found.pod.installs)
+    ]
 
 
 async def _secret(session: Session, name: str) -> Secret:

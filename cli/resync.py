@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -48,7 +49,7 @@ def sync(
     async def work(session: Session) -> list[Install]:
         chosen = [session.install(name) for name in names or []] or session.installs()
         with sync_progress(len(chosen)) as progress:
-            if session.settings.state == "kubernetes":
+            if session.settings.in_cluster:
                 return await _ask(session, chosen, progress, everything=everything, patience=patience)
             return await _sync_here(session, chosen, progress)
 
@@ -100,10 +101,13 @@ async def _followed(session: Session) -> AsyncIterator[None]:
     from registry_access.state.kubernetes.snapshot_store import SnapshotStore
 
     async def follow(store: SnapshotStore) -> None:
+        wait = _LOOK_SECONDS
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(wait)
+            began = time.monotonic()
             with suppress(StateUnavailable):  # who waits gives up by himself
                 await store.refresh(Kind.INSTALL)
+            wait = max(_LOOK_SECONDS, 4 * (time.monotonic() - began))  # thousands of installs are a long list
 
     tasks = [asyncio.create_task(follow(session.store))] if isinstance(session.store, SnapshotStore) else []
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_access.model.image_reference import ImageReference
-from registry_access.model.proxied_reference import from_proxied
+from registry_access.model.proxied_reference import Proxied, from_proxied, to_proxied
 from registry_access.model.resources.metadata import INSTALLS_ANNOTATION
 from webhook.admission.pod_images import pod_images
 from webhook.admission.rewriting import known_originals, pull_secrets
@@ -39,16 +39,17 @@ class PullingPod:
 
 
 def pulling_pod(pod: Mapping[str, Any], hosts: Collection[str]) -> PullingPod | None:
-    """The pod, when it has images at one of the proxy's `hosts`; else None."""
+    """The pod, when it has images that admission rewrote, or that were written as they are at one of the proxy's `hosts`."""
     metadata = _mapping(pod.get("metadata"))
     annotations = {name: value for name, value in _mapping(metadata.get("annotations")).items() if isinstance(value, str)}
     originals = known_originals(annotations)
-    images = []
+    images: list[PulledImage] = []
     for image in pod_images(pod):
-        host = image.image.partition("/")[0]
-        upstream = from_proxied(image.image, host) if host in hosts else None
-        if upstream is not None:
-            images.append(PulledImage(originals.get(image.slot, image.image), upstream))
+        host, written = image.image.partition("/")[0], originals.get(image.slot, image.image)
+        rewritten = to_proxied(written, host)
+        if host in hosts or (isinstance(rewritten, Proxied) and rewritten.reference == image.image):
+            upstream = from_proxied(image.image, host)
+            images += [PulledImage(written, upstream)] if upstream is not None else []
     if not images:
         return None
     attached = (name.removeprefix(PULL_SECRET_PREFIX) for name in pull_secrets(pod) if name.startswith(PULL_SECRET_PREFIX))

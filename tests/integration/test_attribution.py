@@ -148,7 +148,7 @@ async def test_a_remote_cluster_is_asked_as_far_as_it_can_be(
         store = KubernetesStore(cluster.access(), heartbeat_seconds=0.5)
         await store.start()
         session = Session(load_settings({"AKUA_STATE": "kubernetes"}), store, "acme")
-        search = await pulling_pods.search_pods(session, [session.install("shop")], everywhere=False)
+        search = await pulling_pods.search_pods(session, [session.install("shop")], lambda pod: True, everywhere=False)
         await store.stop()
         assert [(found.cluster, found.pod.name) for found in search.pods] == [("far", "far-abc-1")]
         assert search.problems == []
