@@ -13,7 +13,7 @@ from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.api import KubernetesApi, Unavailable
+from registry_access.state.kubernetes.api import KubernetesApi, Listed, Unavailable
 from registry_access.state.kubernetes.feed import Feed
 from registry_access.state.kubernetes.reflector import Reflector
 from registry_access.state.kubernetes.resource_path import Scope
@@ -59,7 +59,7 @@ class ScriptedApi(KubernetesApi):
 
         yield events()
 
-    async def pages(self, scope: Scope, *, accept: str = "", whole: bool = False) -> AsyncIterator[Event]:
+    async def pages(self, scope: Listed, *, accept: str = "", whole: bool = False) -> AsyncIterator[Event]:
         self.asked.append("list")
         for page in self.listed:
             yield page
