@@ -31,6 +31,7 @@ def node_trust(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Look and write once, then end.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take away what it wrote on this node, then end.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="With --remove: do not end, be ready. For the DaemonSet.")] = False,
     config_path: Annotated[
         str, typer.Option(help="containerd's folder of registry hosts, its config_path.", show_default=False)
     ] = "",
@@ -48,6 +49,8 @@ def node_trust(
     folder = HostsFolder(Path(settings.containerd_config_path), settings.host)
     if remove:
         remark(f"akua: {folder.path} {'is removed' if folder.remove() else 'has nothing of ours'}")
+        if stay:
+            asyncio.run(_operations(settings, Health(), Telemetry()).run())
     elif once:
         changed = asyncio.run(_once(settings, folder))
         remark(f"akua: {folder.path} {'is written' if changed else 'is as it should be'}")
@@ -79,8 +82,7 @@ async def _serve(settings: Settings, folder: HostsFolder, telemetry: Telemetry) 
     from registry_access.state.kubernetes.raw_objects import RawObjects
 
     health = Health()
-    app = create_operations_app(health, telemetry)
-    servers = Servers([Listener(OPERATIONS, app, settings.operations_address)], telemetry=telemetry, health=health, drain=1.0)
+    servers = _operations(settings, health, telemetry)
     api = KubernetesApi(await cluster_access())
     keeper = TrustKeeper(partial(read_trust, RawObjects(api)), folder, telemetry)
     health.add("node trust", keeper.failure)
@@ -92,3 +94,8 @@ async def _serve(settings: Settings, folder: HostsFolder, telemetry: Telemetry) 
         with suppress(asyncio.CancelledError):
             await keeping
         await api.close()
+
+
+def _operations(settings: Settings, health: Health, telemetry: Telemetry) -> Servers:
+    app = create_operations_app(health, telemetry)
+    return Servers([Listener(OPERATIONS, app, settings.operations_address)], telemetry=telemetry, health=health, drain=1.0)

@@ -58,11 +58,12 @@ class HostsFolder:
         return bool(changed)
 
     def remove(self) -> bool:
-        """Whether there was something of ours, now gone. Raises InvalidInput as `write` does."""
-        self._refuse_foreign()
+        """Whether there was something of ours, now gone; what is not ours stays. Raises InvalidInput when it cannot be."""
         try:
-            # containerd without hosts.toml believes a CA that is left alone for the host's own name: it is the last to go.
-            found = [name for name in (HOSTS, CA) if _unlinked(self.path / name)]
+            # hosts.toml first: without the CA that it names, it would only make pulls fail.
+            found = [file for name in (HOSTS, CA) if _is_ours(file := self.path / name)]
+            for file in found:
+                file.unlink()
             with suppress(OSError):  # somebody's other files stay, and the folder with them
                 self.path.rmdir()
         except OSError as error:
@@ -72,12 +73,10 @@ class HostsFolder:
     def _refuse_foreign(self) -> None:
         for file in (self.path / HOSTS, self.path / CA, self._plain / HOSTS):
             try:
-                foreign = not file.read_bytes().startswith(_AUTHOR.encode())
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+                ours = _is_ours(file)
             except OSError as error:
                 raise _unusable(file, error) from error
-            if foreign:
+            if ours is False:
                 raise InvalidInput(
                     "was not written by akua node-trust and is left as it is",
                     field=str(file),
@@ -106,12 +105,12 @@ def _replace(file: Path, content: str) -> bool:
     return True
 
 
-def _unlinked(file: Path) -> bool:
+def _is_ours(file: Path) -> bool | None:
+    """None when there is no such file. Raises OSError."""
     try:
-        file.unlink()
-    except FileNotFoundError:
-        return False
-    return True
+        return file.read_bytes().startswith(_AUTHOR.encode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _unusable(path: Path, error: OSError) -> InvalidInput:

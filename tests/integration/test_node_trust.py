@@ -61,9 +61,9 @@ class Node:
         return (self.certs_d / "oci.akua.dev_8443_" / name).read_text()
 
     @contextmanager
-    def process(self, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, address: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """Running until it is ready and then until the block ends, stopped by pid."""
-        process = subprocess.Popen([AKUA, "node-trust", "--operations-address", address], env=self.environment)
+        process = subprocess.Popen([AKUA, "node-trust", "--operations-address", address, *arguments], env=self.environment)
         try:
             _wait_for(f"http://{address}/readyz", 200, process)
             yield process
@@ -114,8 +114,9 @@ def test_a_node_follows_the_service_and_the_ca_and_keeps_what_it_has(cluster: Co
         assert CA in node.file("ca.crt")
     finally:
         cluster.kubectl("apply", "-f", str(COMPONENT / "role.yaml"))
-    assert node.run("--remove")[0] == 0
-    assert list(node.certs_d.iterdir()) == []
+    with node.process(operations, "--remove", "--stay"):
+        assert list(node.certs_d.iterdir()) == [], "gone, and ready: a DaemonSet's rollout goes on"
+    assert node.run("--remove") == (0, f"akua: {node.certs_d}/oci.akua.dev_8443_ has nothing of ours\n")
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ EXCESSIVE: dict[str, Sequence[Access]] = {
     ),
     WEBHOOK: (Access("create", "pods"), Access("create", "clusterrolebindings", "rbac.authorization.k8s.io")),
 }
-# What `akua` commands with AKUA_STATE=kubernetes begin with: the state is read as a whole.
-_READING = (*_all(["list"], ["namespaces"], ""), *_all(["list"], (*_OWNED, "pullgrants")))
+# What `akua` commands without --workspace begin with.
+_READING = (*_all(["list"], ["namespaces"], ""), *_all(["list"], _OWNED))
 
 
 async def account_checks(view: ClusterView) -> list[Check]:
@@ -77,19 +77,19 @@ async def own_checks(view: ClusterView, workspaces: Sequence[str]) -> list[Check
 async def _reading(view: ClusterView) -> Check:
     lacking = await _denied(view, _READING)
     if lacking:
-        told = f"you may not {_told(lacking)}: `akua` commands read the whole state and do not work for you"
-        return warning("rights", f"{told}; kubectl works in the namespaces that are yours")
-    return good("rights", "you may read the state: `akua` commands work")
+        told = f"you may not {_told(lacking)}: `akua` commands work for you with --workspace only"
+        return warning("rights", f"{told}, in the namespaces that are yours")
+    return good("rights", "you may read all workspaces: `akua` commands work")
 
 
 async def _changing(view: ClusterView, workspace: str) -> Check:
     wanted = [
-        *_all(["create", "patch", "delete"], _OWNED, namespace=workspace),
-        *_all(["create", "patch"], ["secrets"], "", namespace=workspace),
+        *_all(["list", "create", "patch", "delete"], _OWNED, namespace=workspace),
+        *_all(["list", "create", "patch"], ["secrets"], "", namespace=workspace),
     ]
     if lacking := await _denied(view, wanted):
         return warning(f"rights {workspace}", f"you may not {_told(lacking)}; the ClusterRole edit in {workspace} lets you")
-    return good(f"rights {workspace}", "you may change credentials, products and installs")
+    return good(f"rights {workspace}", "you may see and change credentials, products and installs")
 
 
 async def workspace_checks(view: ClusterView, workspaces: Sequence[str]) -> list[Check]:

@@ -96,11 +96,9 @@ def test_what_others_wrote_is_neither_replaced_nor_removed(tmp_path: Path, name:
     folder = HostsFolder(tmp_path, "oci.akua.dev")
     folder.path.mkdir()
     (folder.path / name).write_text(content)
-    says = rf"oci\.akua\.dev/{name}: was not written by akua node-trust"
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidInput, match=rf"oci\.akua\.dev/{name}: was not written by akua node-trust"):
         folder.write(TRUST)
-    with pytest.raises(InvalidInput, match=says):
-        folder.remove()
+    assert not folder.remove()
     assert files(folder) == {name: content}
 
 
@@ -135,6 +133,14 @@ def test_removing_takes_ours_and_leaves_the_rest(tmp_path: Path) -> None:
     (folder.path / "client.pem").write_text("theirs")
     assert folder.remove()
     assert files(folder) == {"client.pem": "theirs"}
+
+
+def test_removing_takes_ours_from_beside_what_is_not(tmp_path: Path) -> None:
+    folder = HostsFolder(tmp_path, "oci.akua.dev")
+    folder.write(TRUST)
+    (folder.path / "hosts.toml").write_text("theirs by now")
+    assert folder.remove()
+    assert files(folder) == {"hosts.toml": "theirs by now"}
 
 
 def test_a_folder_that_cannot_be_used_says_who_may(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ async def test_what_the_person_may_is_said_by_workspace() -> None:
     api = FakeApi(may=lambda attributes, user: attributes.get("namespace") == "acme")
     found = told(await own_checks(api.view, ["acme", "globex"]))
     assert found["rights"][0] == "warning"
-    assert "list namespaces, list registrycredentials, list products and 2 more" in found["rights"][1]
+    assert "list namespaces, list registrycredentials, list products and 1 more" in found["rights"][1]
     assert found["rights acme"][0] == "good"
     assert found["rights globex"][0] == "warning"
     assert "ClusterRole edit in globex" in found["rights globex"][1]
