@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from registry_access.model.errors import NotFound
-from registry_access.model.resources import Key, Kind, Namespace, PullGrant, Resource, Secret
+from registry_access.model.resources import Install, Key, Kind, Namespace, PullGrant, Resource, Secret
 from registry_access.model.resources.metadata import MANAGER
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import Manifest
@@ -54,8 +54,10 @@ class TargetCluster:
         if self._refresh is not None:
             await self._refresh(at_once)
 
-    def namespaces(self) -> Collection[Namespace]:
-        return self._store.index.namespaces()
+    def namespaces_for(self, install: Install) -> Collection[Namespace]:
+        """Those that its targets are chosen from; none when all of them are named, which costs thousands of installs nothing."""
+        selects = any(target.namespace is None for target in install.targets)
+        return self._store.index.namespaces() if selects else ()
 
     def namespace(self, name: str) -> Namespace | None:
         return self._store.index.namespace(name)

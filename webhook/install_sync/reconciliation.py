@@ -98,7 +98,7 @@ class Reconciler:
         if install.kubeconfig_secret:
             install = await self._removal.mark(install, install.kubeconfig_secret)
         token = self._token(install, cluster)
-        placements = place(install, cluster.namespaces())
+        placements = place(install, cluster.namespaces_for(install))
         progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
         for placement in placements:
@@ -133,7 +133,7 @@ class Reconciler:
         product = self._store.index.product(install.workspace, install.product) if install.product else None
         token = self.token(install)
         objects: list[Mapping[str, Any]] = []
-        for placement in place(install, self._clusters.local.namespaces()):
+        for placement in place(install, self._clusters.local.namespaces_for(install)):
             made = self._provisioner.compiled(install, product, placement, token)
             objects += [manifest for manifest in (made.secret, made.grant) if manifest is not None]
         return objects
