@@ -11,11 +11,12 @@ from typing import Any
 from registry_access.model.errors import NotFound
 from registry_access.model.resources import Kind
 from registry_access.state.kubernetes.access import ClusterAccess
-from registry_access.state.kubernetes.api import KubernetesApi
+from registry_access.state.kubernetes.api import KubernetesApi, Listed
 from registry_access.state.kubernetes.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 from tests.support.state_conformance import until
 
+NAMESPACES = "/api/v1/namespaces"
 ACME_SECRETS = "/api/v1/namespaces/acme/secrets"
 
 
@@ -37,7 +38,7 @@ class OneWorkspace(KubernetesApi):
     async def close(self) -> None:
         return
 
-    async def pages(self, scope: Scope, *, accept: str = "", whole: bool = False) -> AsyncIterator[dict[str, Any]]:
+    async def pages(self, scope: Listed, *, accept: str = "", whole: bool = False) -> AsyncIterator[dict[str, Any]]:
         yield {"metadata": {"resourceVersion": "1"}, "items": self._held(scope)}
 
     @contextlib.asynccontextmanager
@@ -49,15 +50,15 @@ class OneWorkspace(KubernetesApi):
                 yield {"type": "ADDED", "object": item}
             done = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
             yield {"type": "BOOKMARK", "object": {"metadata": done}}
-            while scope.kind is Kind.NAMESPACE:
+            while scope.path == NAMESPACES:
                 for item in await self.news.get():
                     yield {"type": "MODIFIED", "object": item}
             await asyncio.Event().wait()
 
         yield events()
 
-    def _held(self, scope: Scope) -> list[dict[str, Any]]:
-        if scope.kind is Kind.NAMESPACE:
+    def _held(self, scope: Listed) -> list[dict[str, Any]]:
+        if scope.path == NAMESPACES:
             return [namespace(1, workspace=True)]
         metadata = {"name": "ghcr", "namespace": "acme", "uid": "2", "resourceVersion": "1"}
         return [{"metadata": metadata, "data": {}}] if scope.path == ACME_SECRETS else []
