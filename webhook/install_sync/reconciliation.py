@@ -91,10 +91,8 @@ class Reconciler:
             cluster = self._clusters.of(install)
             await cluster.refresh(asked or anyway)
         except AkuaError as error:
-            hopeless = isinstance(error, InvalidInput)
-            told = cluster_condition(install, "ClusterInvalid" if hopeless else "ClusterUnreachable", str(error))
-            await self._report(install, Findings((ready, told), answered=answered))
-            return Outcome(problem="" if hopeless else str(error))
+            await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))
+            return Outcome(problem="" if isinstance(error, InvalidInput) else str(error))
         if install.kubeconfig_secret:
             install = await self._removal.mark(install, install.kubeconfig_secret)
         token = self._token(install, cluster)
