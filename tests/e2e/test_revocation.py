@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.support.cluster import until
-from tests.support.installation import HOST, Installation
+from tests.support.installation import Installation
 from tests.support.pull_loop import PullLoop
 from tests.support.tenant import CREDENTIAL, INSTALL, PATIENCE, Refusal, Tenant, credential_secret
 from tests.support.tenant import tenant as new_tenant
@@ -88,18 +87,21 @@ def test_a_deleted_install_takes_everything_along_and_a_copied_token_opens_nothi
 def test_a_new_secret_behind_a_credential_changes_nothing_in_the_namespace(tenant: Tenant) -> None:
     pulls(tenant, "before")
     before = versions(tenant)
-    registry = tenant.installation.registry
-    registry.add_user(f"{tenant.username}-2", "canary-next-password")
-    tenant.installation.cluster.apply(credential_secret(tenant.workspace, f"{tenant.username}-2", "canary-next-password"))
-    registry.remove_user(tenant.username)
+    registry, second = tenant.installation.registry, f"{tenant.username}-2"
 
-    def uses_the_new_one() -> bool:
-        requests = registry.log.read_text().splitlines()
-        return any(f"/v2/{tenant.name}/" in line and f"{tenant.username}-2" in line for line in requests)
+    def logged_in() -> set[str]:
+        """As whom the proxies log in by now."""
+        seen = registry.log.stat().st_size
+        assert set(tenant.installation.ask_proxies(tenant.image("web"), tenant.authorization())) == {200}
+        return set(re.findall(rf"auth\.user\.name=\"?({tenant.username}(?:-2)?)\b", registry.log.read_text()[seen:]))
 
+    assert logged_in() == {tenant.username}
     with PullLoop(tenant, tenant.image("web")) as loop:
-        until(uses_the_new_one, seconds=PATIENCE)
-        loop.wait_for_pulls(2)
+        registry.add_user(second, "canary-next-password")
+        tenant.installation.cluster.apply(credential_secret(tenant.workspace, second, "canary-next-password"))
+        until(lambda: logged_in() == {second}, seconds=PATIENCE)
+        registry.remove_user(tenant.username)
+        loop.wait_for_pulls(3)
     assert loop.failures == []
     assert versions(tenant) == before
 
@@ -113,14 +115,10 @@ def versions(tenant: Tenant) -> dict[str, str]:
 
 
 def test_a_token_of_an_older_generation_is_worthless_and_the_new_one_is_there(tenant: Tenant) -> None:
-    def token() -> str:
-        secret = tenant.installation.cluster.get("-n", tenant.namespace, "secret", f"akua-pull-{INSTALL}")
-        config: dict[str, Any] = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
-        return str(config["auths"][HOST]["auth"])
-
-    before = token()
+    before = tenant.authorization()
     tenant.in_workspace("patch", "install", INSTALL, "--type=merge", "-p", '{"spec":{"tokenGeneration":2}}')
-    until(lambda: token() != before, seconds=PATIENCE)
+    until(lambda: tenant.authorization() != before, seconds=PATIENCE)
+    assert set(tenant.installation.ask_proxies(tenant.image("web"), before)) == {401}
     pulls(tenant, "after")
 
 
