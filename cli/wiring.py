@@ -219,6 +219,7 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         idle_seconds=settings.upstream_idle,
         allowed_networks=settings.upstream_allowed_networks,
         ca_file=settings.upstream_ca_file,
+        identity_workspaces=settings.upstream_identity_workspaces,
     )
 
 

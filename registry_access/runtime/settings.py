@@ -146,6 +146,11 @@ class Settings:
     upstream_allowed_networks: tuple[str, ...] = _setting(
         (), words, "Private networks (CIDR, comma-separated) that upstreams may be in."
     )
+    upstream_identity_workspaces: tuple[str, ...] = _setting(
+        ("*",),
+        words,
+        "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own identity.",
+    )
     upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
     target_namespaces: str = _setting(
         "any",
