@@ -8,8 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-_NODE_TRUST = "node-trust"
-_PROGRAMS = ("serve", "proxy", "webhook", _NODE_TRUST)
+_PROGRAMS = ("serve", "proxy", "webhook")
 
 
 def run() -> None:
@@ -23,16 +22,10 @@ def run() -> None:
 def _serve(program: str) -> int:
     from cli.exit_code import exit_code
     from cli.invocation import Invocation
-
-    config = os.environ.get("AKUA_CONFIG")
-    found = Invocation(Path(config) if config else None)
-    if program == _NODE_TRUST:
-        from cli.node_trust_program import keep_trust
-
-        return exit_code(lambda: keep_trust(found.settings()))
     from cli.programs import run_program
 
-    return exit_code(lambda: run_program(program, found))
+    config = os.environ.get("AKUA_CONFIG")
+    return exit_code(lambda: run_program(program, Invocation(Path(config) if config else None)))
 
 
 def _command() -> int:

@@ -12,6 +12,7 @@ from cli.process import PROXY, WEBHOOK, Process
 from cli.remark import remark
 from registry_access.model.errors import AkuaError
 from registry_access.runtime.json_logging import configure_logging
+from registry_access.runtime.memory import keep_large_blocks_apart, settle
 from registry_access.runtime.serving import OPERATIONS
 
 logger = logging.getLogger(__name__)
@@ -21,12 +22,13 @@ PROGRAMS = {"serve": (PROXY, WEBHOOK), "proxy": (PROXY,), "webhook": (WEBHOOK,)}
 def run_program(name: str, found: Invocation, **given: str) -> None:
     """Serves until SIGTERM. `given` are settings from options, by name. Raises AkuaError."""
     settings = found.settings(**given)
+    keep_large_blocks_apart()
     parts = PROGRAMS[name]
     process = Process(settings, found.home, proxy=PROXY in parts, webhook=WEBHOOK in parts)
     handler = configure_logging(settings.log_level, process.redactor, process.telemetry.log_drops.inc)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(process.run(lambda: _announce(process)))
+            runner.run(process.run(lambda: _started(process)))
     except AkuaError:
         raise
     except Exception:
@@ -36,8 +38,9 @@ def run_program(name: str, found: Invocation, **given: str) -> None:
         handler.close()
 
 
-def _announce(process: Process) -> None:
-    """For a person who looks; programs read the log on standard output."""
+def _started(process: Process) -> None:
+    """Says where, for a person who looks; programs read the log on standard output."""
+    settle()
     schemes = {
         PROXY: "https" if process.settings.proxy_tls else "http",
         WEBHOOK: "https",

@@ -60,12 +60,17 @@ def build(names: Iterable[str]) -> None:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with _only_one(cache_folder() / ".lock"):
         missing = [name for name in PROGRAMS if name in names and not find(name)]
-        toolchain = (find_go() or _go_from_package()) if missing else Path()
+        compiler = toolchain() if missing else Path()
         for number, name in enumerate(missing, 1):
-            _build(toolchain, name, f"[{number}/{len(missing)}]")
+            _build(compiler, name, f"[{number}/{len(missing)}]")
 
 
-def _build(toolchain: Path, name: str, counter: str) -> None:
+def toolchain() -> Path:
+    """Go, installed or from a package. Raises ClusterError."""
+    return find_go() or _go_from_package()
+
+
+def _build(compiler: Path, name: str, counter: str) -> None:
     usual = _USUAL_MINUTES.get(name)
     _say(f"{counter} building {name} {version()}, once" + (f" (about {usual} minutes on two cores)" if usual else ""))
     major, minor, _ = version().lstrip("v").split(".", 2)
@@ -73,7 +78,7 @@ def _build(toolchain: Path, name: str, counter: str) -> None:
     flags = f"-s -w -X {package}.gitVersion={version()} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
     target = cache_folder() / f".{name}.{os.getpid()}"
     command: list[str | Path] = [
-        toolchain,
+        compiler,
         "build",
         "-trimpath",
         "-ldflags",

@@ -58,14 +58,14 @@ class ResourceIndex:
     """
 
     def __init__(self) -> None:
-        self._by_kind: dict[Kind, dict[tuple[str, str], Resource]] = {kind: {} for kind in Kind}
+        self._by_kind: dict[Kind, dict[Key, Resource]] = {kind: {} for kind in Kind}
         self._credentials: dict[tuple[str, str], tuple[RegistryCredential, ...]] = {}
         self._grants: dict[str, tuple[PullGrant, ...]] = {}
         self._workspaces: dict[str, None] = {}
         self._subscribers: dict[object, tuple[frozenset[Kind] | None, Subscriber]] = {}
 
     def get(self, key: Key) -> Resource | None:
-        return self._by_kind[key.kind].get((key.namespace, key.name))
+        return self._by_kind[key.kind].get(key)
 
     def of_kind(self, kind: Kind) -> Collection[Resource]:
         """A live view: take a copy before awaiting."""
@@ -127,19 +127,20 @@ class ResourceIndex:
 
         return unsubscribe
 
-    def put(self, resource: Resource) -> None:
+    def put(self, resource: Resource, key: Key | None = None) -> None:
         """For adapters. Adds or replaces an object; the same resource version again is nothing new.
 
-        Another UID under the same name is told as a deletion and an addition, because that is what happened.
+        Another UID under the same name is told as a deletion and an addition, because that is what happened. `key`: the object's,
+        where the caller holds it anyway, so that there need not be two.
         """
-        key = resource.key
+        key = key or resource.key
         before = self.get(key)
         if before is not None and _same_version(before, resource):
             return
         if before is not None and before.metadata.uid != resource.metadata.uid:
             self.remove(key)
             before = None
-        self._by_kind[key.kind][key.namespace, key.name] = resource
+        self._by_kind[key.kind][key] = resource
         if before is not None:
             self._unlist(before)
         self._list(resource)
@@ -147,21 +148,21 @@ class ResourceIndex:
 
     def remove(self, key: Key) -> None:
         """For adapters. Removes an object, if it is there."""
-        before = self._by_kind[key.kind].pop((key.namespace, key.name), None)
+        before = self._by_kind[key.kind].pop(key, None)
         if before is not None:
             self._unlist(before)
             self._announce(Change(ChangeType.DELETED, key, before, None))
 
     def replace(self, kind: Kind, resources: Iterable[Resource]) -> None:
         """For adapters. Makes `resources` all that there is of `kind`: deletions first, then what is new or changed."""
-        wanted = {(resource.metadata.namespace, resource.metadata.name): resource for resource in resources}
-        for namespace, name in self._by_kind[kind].keys() - wanted.keys():
-            self.remove(Key(kind, namespace, name))
+        wanted = {resource.key: resource for resource in resources}
+        for key in self._by_kind[kind].keys() - wanted.keys():
+            self.remove(key)
         for resource in wanted.values():
             self.put(resource)
 
     def _find(self, kind: Kind, type: type[R], namespace: str, name: str) -> R | None:
-        found = self._by_kind[kind].get((namespace, name))
+        found = self._by_kind[kind].get(Key(kind, namespace, name))
         return found if isinstance(found, type) else None
 
     def _all(self, kind: Kind, type: type[R]) -> Sequence[R]:

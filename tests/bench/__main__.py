@@ -1,12 +1,16 @@
-"""Runs every measurement."""
+"""Runs every measurement, or those that are named: ``python -m tests.bench scale admission``."""
 
 from __future__ import annotations
 
-from tests.bench import admission, audit, pulls
+import sys
+from importlib import import_module
+
+NAMES = ("pulls", "admission", "audit", "scale")
 
 if __name__ == "__main__":
-    pulls.main()
-    print()
-    admission.main()
-    print()
-    audit.main()
+    chosen = sys.argv[1:] or NAMES
+    if unknown := set(chosen) - set(NAMES):
+        sys.exit(f"no such measurement: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for number, name in enumerate(chosen):
+        print("\n" * bool(number) + f"== {name}", flush=True)
+        import_module(f"tests.bench.{name}").main()

@@ -33,8 +33,14 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def resident_megabytes(self) -> float:
+        return self._megabytes("VmRSS")
+
+    def peak_megabytes(self) -> float:
+        return self._megabytes("VmHWM")
+
+    def _megabytes(self, name: str) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name))) / 1024
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class LargeWorld:
         """Writes everything, with 32 connections. Raises StateError."""
         store = KubernetesStore(access, kinds=())
         try:
-            system = await store.create(_namespace(SYSTEM_NAMESPACE))
+            system = await store.apply(_namespace(SYSTEM_NAMESPACE), manager=MANAGER)
             keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
             await publish(store, keys, MANAGER)
             await _all(store.create(manifest) for manifest in self._namespaces())

@@ -37,12 +37,9 @@ def entries_to_write(
     moment, bundle = datetime.fromtimestamp(now, UTC), authorities.bundle()
     data = secret.data if secret else {}
     present = KeyPair(data.get(CERTIFICATE_ENTRY, b""), data.get(KEY_ENTRY, b""))
-    signer = authorities.signer(now)
-    # One by the signer is good too, where the key of the current CA is lost: else it would be made again and again.
-    issuers = (authorities.current(now).certificate, signer.pair.certificate)
-    if not requested and any(is_good(present, issuer, hosts, moment) for issuer in issuers):
+    if not requested and is_good(present, authorities.current(now).certificate, hosts, moment):
         return {} if data.get(CA_ENTRY) == bundle else {CA_ENTRY: bundle}
-    fresh = signer.issue(hosts, now=moment)
+    fresh = authorities.signer(now).issue(hosts, now=moment)
     return {CERTIFICATE_ENTRY: fresh.certificate, KEY_ENTRY: fresh.key, CA_ENTRY: bundle}
 
 

@@ -43,7 +43,7 @@ class TargetCluster:
         self.recheck_seconds = recheck_seconds
         self._store = store
         self._refresh = refresh
-        self._owned: dict[Name, dict[Key, PullGrant | Secret]] = {}
+        self._owned: dict[Name, tuple[PullGrant | Secret, ...]] = {}
         present: list[PullGrant | Secret] = [*store.index.all_grants(), *store.index.secrets()]
         for found in present:
             self._note(found)
@@ -67,11 +67,11 @@ class TargetCluster:
 
     def owners(self) -> Collection[Name]:
         """The installs that something was written for."""
-        return [owner for owner, objects in self._owned.items() if objects]
+        return tuple(self._owned)
 
     def provisioned(self, workspace: str, install: str) -> Sequence[PullGrant | Secret]:
         """What a sync wrote for an install, wherever it is."""
-        return tuple(self._owned.get((workspace, install), {}).values())
+        return self._owned.get((workspace, install), ())
 
     async def find(self, key: Key) -> Resource | None:
         """The object, asked for afresh when the index has none: that holds only Secrets with our labels."""
@@ -91,12 +91,12 @@ class TargetCluster:
 
     def _changed(self, change: Change) -> None:
         if (owner := owner_of(change.before)) is not None:
-            self._owned.get(owner, {}).pop(change.key, None)
-            if not self._owned.get(owner, True):
-                del self._owned[owner]
+            others = tuple(item for item in self._owned.pop(owner, ()) if item is not change.before)
+            if others:
+                self._owned[owner] = others
         if isinstance(change.after, PullGrant | Secret):
             self._note(change.after)
 
     def _note(self, found: PullGrant | Secret) -> None:
         if (owner := owner_of(found)) is not None:
-            self._owned.setdefault(owner, {})[found.key] = found
+            self._owned[owner] = (*self._owned.get(owner, ()), found)

@@ -67,7 +67,7 @@ class Reconciler:
         self._reporting = Reporting(store, events, clock)
         self._removal = Removal(store, clusters, provisioner, events, clock, holds_deleted)
         self._clock = clock
-        self._last: dict[Name, str] = {}  # tokens
+        self._last: dict[Name, Secret | str] = {}  # a token, or who holds it
         self._answered: dict[Name, SyncRequest] = {}
 
     async def reconcile(self, workspace: str, name: str, *, anyway: bool = False) -> Outcome:
@@ -91,12 +91,14 @@ class Reconciler:
             cluster = self._clusters.of(install)
             await cluster.refresh(asked or anyway)
         except AkuaError as error:
-            await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))
-            return Outcome(problem="" if isinstance(error, InvalidInput) else str(error))
+            hopeless = isinstance(error, InvalidInput)
+            told = cluster_condition(install, "ClusterInvalid" if hopeless else "ClusterUnreachable", str(error))
+            await self._report(install, Findings((ready, told), answered=answered))
+            return Outcome(problem="" if hopeless else str(error))
         if install.kubeconfig_secret:
             install = await self._removal.mark(install, install.kubeconfig_secret)
         token = self._token(install, cluster)
-        placements = self._provisioner.placements(cluster, install)
+        placements = place(install, cluster.namespaces_for(install))
         progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
         for placement in placements:
@@ -108,9 +110,7 @@ class Reconciler:
                 problem = str(error) if may_pass(error) else problem
             await progress.tell()
         try:
-            placed = {placement.namespace for placement in placements}
-            keep = {space for space in placed if not self._provisioner.refusal(cluster, install, space)}
-            await self._provisioner.remove(cluster, workspace, name, keep=keep)
+            await self._provisioner.remove(cluster, workspace, name, keep={placement.namespace for placement in placements})
             progress.install = await self._removal.leave(progress.install, cluster)
         except AkuaError as error:
             problem = str(error)
@@ -151,10 +151,13 @@ class Reconciler:
     def _token(self, install: Install, cluster: TargetCluster) -> InstallToken:
         """What was minted last counts too: the index may not have caught up with the Secret that holds it."""
         name = (install.workspace, install.metadata.name)
-        present = [self._last[name]] if name in self._last else []
-        present += [token_in(found, self._minting.host) for found in cluster.provisioned(*name) if isinstance(found, Secret)]
-        token = self._minting.token_for(install, self._keys(), dict.fromkeys(present), self._clock())
+        found: list[Secret | str] = [item for item in cluster.provisioned(*name) if isinstance(item, Secret)]
+        if (last := self._last.get(name)) is not None:
+            found.append(last)
+        holders = {token_in(item, self._minting.host) if isinstance(item, Secret) else item: item for item in found}
+        token = self._minting.token_for(install, self._keys(), holders, self._clock())
         if token.fresh:
             self._telemetry.tokens_minted.inc()
-        self._last[name] = token.token
+        # The Secret rather than another copy of what is in it.
+        self._last[name] = holders.get(token.token, token.token)
         return token

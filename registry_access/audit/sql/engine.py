@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from registry_access.model.errors import InvalidInput
 
+NEWEST_REVISION = "0001"  # of migrations/versions
 _MIGRATION_LOCK = 0x616B7561  # any number that all replicas agree on
 SQLITE_BUSY_MILLISECONDS = 500
 
@@ -68,10 +67,22 @@ async def migrate(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-        await connection.run_sync(_upgrade)
+        if await connection.run_sync(_revision) != NEWEST_REVISION:
+            await connection.run_sync(_upgrade)
+
+
+def _revision(connection: Connection) -> str:
+    """The revision that a database is at, "" for an empty one; as Alembic notes it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
 
 
 def _upgrade(connection: Connection) -> None:
+    # 11 MB and a second that only the first start of a release needs.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from sys import intern
-from types import MappingProxyType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources.field_reader import FieldReader, Origin, rfc3339
+from registry_access.model.shared_map import EMPTY, shared_map
 
 S = TypeVar("S")
 GROUP = "registry.akua.dev"
 API_VERSION = f"{GROUP}/v1alpha1"
 CORE_API_VERSION = "v1"
-EMPTY: Mapping[str, str] = MappingProxyType({})
 # kubectl's copy of what was applied: as large as the object itself, and with a Secret's values in it.
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 WORKSPACE_LABEL = f"{GROUP}/workspace"  # on a Namespace: "true"
-TAKES_ANNOTATION = f"{GROUP}/workspaces"  # on a Namespace: whose installs it takes, comma-separated; * for any, "" for none
 SECRET_LABEL = f"{GROUP}/secret"  # on a version Secret: the workspace secret's name
 VERSION_LABEL = f"{GROUP}/version"  # on a version Secret: its number
 CURRENT_VERSION_ANNOTATION = f"{GROUP}/current-version"  # on the workspace secret
@@ -37,7 +34,7 @@ ORIGINAL_IMAGES_ANNOTATION = f"{GROUP}/original-images"  # on a pod: JSON object
 INSTALLS_ANNOTATION = f"{GROUP}/installs"  # on a pod: the installs whose grants rewrote it, comma-separated
 PART_LABEL = f"{GROUP}/part"  # on our own pods: webhook | proxy | node-trust
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-PART_OF: Mapping[str, str] = MappingProxyType({"app.kubernetes.io/part-of": "akua-registry-access"})
+PART_OF: Mapping[str, str] = shared_map({"app.kubernetes.io/part-of": "akua-registry-access"})
 MANAGER = "akua-install-sync"
 SYSTEM_NAMESPACE = "akua-system"
 
@@ -59,8 +56,7 @@ class Kind(StrEnum):
         return CORE_API_VERSION if self in (Kind.NAMESPACE, Kind.SECRET) else API_VERSION
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
+class Key(NamedTuple):
     """An object's identity within a store: kind, namespace ("" for cluster-scoped kinds), name."""
 
     kind: Kind
@@ -84,8 +80,8 @@ class Metadata:
     resource_version: str = ""
     generation: int = 0
     creation_time: datetime | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    annotations: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    labels: Mapping[str, str] = EMPTY
+    annotations: Mapping[str, str] = EMPTY
     deletion_time: datetime | None = None
     finalizers: tuple[str, ...] = ()
 
@@ -177,7 +173,7 @@ class Condition:
             type=intern(reader.text("type", default=None)),
             status=intern(reader.text("status", default="Unknown")),
             reason=intern(reader.text("reason", default="")),
-            message=reader.text("message", default="", maximum=32768),
+            message=intern(reader.text("message", default="", maximum=32768)),
             observed_generation=reader.number("observedGeneration", default=0, minimum=0),
             last_transition_time=reader.time("lastTransitionTime"),
         )
@@ -222,13 +218,3 @@ def read_frame(manifest: object, origin: Origin, kind: Kind) -> tuple[FieldReade
         if found != wanted:
             raise reader.invalid(name, f"{found!r} is not {wanted!r}", f"write {name}: {wanted}")
     return reader, Metadata.read(reader.child("metadata"), kind)
-
-
-def shared_map(entries: Mapping[str, str]) -> Mapping[str, str]:
-    """`entries` read-only; equal maps share one object, because thousands of grants carry the same labels."""
-    return _shared_map(tuple(sorted(entries.items()))) if entries else EMPTY
-
-
-@lru_cache(maxsize=16384)
-def _shared_map(entries: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    return MappingProxyType({intern(key): intern(value) for key, value in entries})

@@ -7,12 +7,11 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
-from types import MappingProxyType
 from typing import ClassVar
-from weakref import WeakValueDictionary
 
 from registry_access.model.resources.field_reader import FieldReader, Origin, Path
 from registry_access.model.resources.metadata import Identified, Kind, Metadata, manifest_of, read_frame
+from registry_access.model.shared_map import EMPTY, shared_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Secret(Identified):
     kind: ClassVar[Kind] = Kind.SECRET
     metadata: Metadata
     type: str = "Opaque"
-    data: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    data: Mapping[str, bytes] = field(default=EMPTY, repr=False)
     immutable: bool = False
 
     def __repr__(self) -> str:
@@ -39,7 +38,7 @@ class Secret(Identified):
         secret = cls(
             metadata=metadata,
             type=intern(reader.text("type", default="Opaque", maximum=253)),
-            data=_shared(data),
+            data=shared_map(data),
             immutable=reader.flag("immutable"),
         )
         reader.refuse_unknown()
@@ -52,25 +51,6 @@ class Secret(Identified):
         if self.immutable:
             manifest["immutable"] = True
         return manifest
-
-
-class _Values(dict[str, bytes]):
-    """A dictionary that can be referred to weakly."""
-
-    __slots__ = ("__weakref__",)
-
-
-# The pull Secrets of an install hold the same token in every target namespace. Values go with the last Secret that holds them.
-_values: WeakValueDictionary[tuple[tuple[str, bytes], ...], _Values] = WeakValueDictionary()
-
-
-def _shared(data: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """`data` read-only; equal values that are held already share one object."""
-    items = tuple(sorted(data.items()))
-    values = _values.get(items)
-    if values is None:
-        values = _values[items] = _Values((intern(name), value) for name, value in items)
-    return MappingProxyType(values)
 
 
 def _decoded(reader: FieldReader, name: str, text: str) -> bytes:

@@ -16,7 +16,7 @@ def read_selector(reader: FieldReader) -> LabelSelector:
     return _shared(labels, expressions) if labels or expressions else EVERYTHING
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _shared(labels: tuple[tuple[str, str], ...], expressions: tuple[Requirement, ...]) -> LabelSelector:
     return LabelSelector(labels, expressions)
 

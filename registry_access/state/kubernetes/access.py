@@ -26,8 +26,7 @@ async def no_token() -> str:
 class ClusterAccess:
     """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none.
 
-    `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose. `answers_maximum`: bytes
-    that its answers may have together, until `KubernetesApi.allow` says so anew; None for a server that we trust.
+    `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose.
     """
 
     server: str
@@ -36,7 +35,6 @@ class ClusterAccess:
     tls_server_name: str | None = None
     proxy: str | None = None
     resolver: AbstractResolver | None = None
-    answers_maximum: int | None = None
 
 
 class TokenFile:

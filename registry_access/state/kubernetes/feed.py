@@ -36,17 +36,17 @@ class Feed:
             self._complain(key, problem)
             return
         self.problems.pop(key, None)
-        if resource is None or self._is_old_news(resource):
+        if resource is None or self._is_old_news(key, resource):
             return
-        self._index.put(resource)
+        self._index.put(resource, key)
 
     def remove(self, key: Key) -> None:
         self.problems.pop(key, None)
         self._index.remove(key)
 
-    def _is_old_news(self, resource: Resource) -> bool:
+    def _is_old_news(self, key: Key, resource: Resource) -> bool:
         """An older version than the one shown (from a stale replica), or a namespace in which only a heartbeat changed."""
-        known = self._index.get(resource.key)
+        known = self._index.get(key)
         if known is None or known.metadata.uid != resource.metadata.uid:
             return False
         if is_older(resource.metadata.resource_version, known.metadata.resource_version):

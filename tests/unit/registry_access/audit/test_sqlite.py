@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from registry_access.audit.interface import AuditQuery
+from registry_access.audit.sql import engine
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import AuditUnavailable, InvalidInput
 from tests.support.audit_conformance import AuditConformance, event
@@ -108,3 +110,16 @@ def test_a_dsn_that_is_none_is_refused_without_being_quoted(dsn: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         open_engine(dsn)
     assert "canary" not in str(caught.value)
+
+
+def test_the_newest_revision_is_the_one_that_migrations_end_at() -> None:
+    """Else databases would be opened by Alembic at every start, or not be migrated at all."""
+    assert ScriptDirectory(str(Path(engine.__file__).parent / "migrations")).get_current_head() == engine.NEWEST_REVISION
+
+
+async def test_a_database_that_is_up_to_date_is_opened_without_alembic(
+    trail: SqlAuditTrail, reopened: SqlAuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_upgrade", lambda connection: pytest.fail("migrated again"))
+    await reopened.start()
+    await reopened.stop()
