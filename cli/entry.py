@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-_PROGRAMS = ("serve", "proxy", "webhook")
+_NODE_TRUST = "node-trust"
+_PROGRAMS = ("serve", "proxy", "webhook", _NODE_TRUST)
 
 
 def run() -> None:
@@ -22,10 +23,16 @@ def run() -> None:
 def _serve(program: str) -> int:
     from cli.exit_code import exit_code
     from cli.invocation import Invocation
-    from cli.programs import run_program
 
     config = os.environ.get("AKUA_CONFIG")
-    return exit_code(lambda: run_program(program, Invocation(Path(config) if config else None)))
+    found = Invocation(Path(config) if config else None)
+    if program == _NODE_TRUST:
+        from cli.node_trust_program import keep_trust
+
+        return exit_code(lambda: keep_trust(found.settings()))
+    from cli.programs import run_program
+
+    return exit_code(lambda: run_program(program, found))
 
 
 def _command() -> int:

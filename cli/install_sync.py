@@ -24,6 +24,7 @@ from registry_access.state.kubernetes.polled_store import PolledStore
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.leadership import Leadership, Work
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
+from webhook.install_sync.admittance import Admittance
 from webhook.install_sync.affected import Affected
 from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
@@ -82,7 +83,8 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     local = TargetCluster(store)
     references = InstallReferences(store.index)
     clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
-    provisioner = Provisioner(settings.host, control_plane_id(store))
+    admittance = Admittance(unsaid=settings.target_namespaces == "any")
+    provisioner = Provisioner(settings.host, control_plane_id(store), admittance)
     minting = Minting(settings.host, settings.install_token_lifetime)
     events = event_recorder(settings, store, telemetry, "akua-webhook")
     holds = isinstance(store, KubernetesStore)

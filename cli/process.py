@@ -20,6 +20,7 @@ from cli.wiring import DECIDING, Proxy, SystemSecrets, open_store, redact_secret
 from registry_access.audit.interface import AuditTrail
 from registry_access.audit.trail import sql_trail
 from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
+from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 PROXY, WEBHOOK = "proxy", "webhook"
 _CERTIFICATE_SECRETS = {PROXY: PROXY_CERTIFICATE, WEBHOOK: WEBHOOK_CERTIFICATE}
 _RENEWAL_SECONDS = 3600.0
+_AUDIT_RETRY_SECONDS = 5.0
 _WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
 
 
@@ -120,8 +122,12 @@ class Process:
             trail = self.proxy_parts.parts.trail
         elif self.settings.audit_dsn.startswith("postgres"):
             trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer)
-            await trail.start()
             stack.push_async_callback(trail.stop)
+            try:
+                await trail.start()
+            except AuditUnavailable as error:
+                logger.warning("pods are admitted and not recorded until it is there: %s", error)
+                stack.push_async_callback(_cancel, asyncio.create_task(_opened(trail), name="opening of the audit trail"))
         else:
             return None
         observer = AdmissionAudit(trail, self.telemetry)
@@ -205,6 +211,16 @@ class Process:
     def _started(self, started: Callable[[], None]) -> None:
         logger.info("serving", extra={name: self.address(name) for name in self.names})
         started()
+
+
+async def _opened(trail: AuditTrail) -> None:
+    """A database that is away when a webhook starts holds up no pod: it is tried again until it is there."""
+    while True:
+        await asyncio.sleep(_AUDIT_RETRY_SECONDS)
+        with suppress(AuditUnavailable):
+            await trail.start()
+            logger.info("the audit trail is open: admissions are recorded")
+            return
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
+from cli.cluster_access import cluster_access
 from proxy.app import TOKEN_PATH, create_proxy_app
 from proxy.authentication import Authenticator, TokenKeys
 from proxy.oci_errors import Challenger
@@ -34,9 +33,6 @@ from registry_access.state.event_recorder import EventRecorder, EventWriter, Log
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, KeyRing, PublishedKeys, ensure_keys
-
-if TYPE_CHECKING:
-    from registry_access.state.kubernetes.access import ClusterAccess
 from webhook.install_sync.ownership import owner_of
 
 logger = logging.getLogger(__name__)
@@ -56,15 +52,6 @@ class SystemSecrets:
     @property
     def names(self) -> frozenset[str]:
         return self.needed | self.optional
-
-
-async def cluster_access(environment: Mapping[str, str] | None = None) -> ClusterAccess:
-    """Inside a pod the way to its own cluster, elsewhere the kubeconfig's. Raises StateUnavailable."""
-    from registry_access.state.kubernetes.access import in_cluster_access
-    from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
-
-    given = os.environ if environment is None else environment
-    return in_cluster_access(given) if "KUBERNETES_SERVICE_HOST" in given else await kubeconfig_access(given)
 
 
 async def open_store(
@@ -232,6 +219,7 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         idle_seconds=settings.upstream_idle,
         allowed_networks=settings.upstream_allowed_networks,
         ca_file=settings.upstream_ca_file,
+        identity_workspaces=settings.upstream_identity_workspaces,
     )
 
 

@@ -10,13 +10,17 @@ from collections.abc import Mapping
 
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, safe_text
 from registry_access.model.decision import Reason
-from registry_access.model.occurrence import occurrence
+from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install, RegistryCredential
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.index import ResourceIndex
 
 PULL = "Pull"
-_REASONS: Mapping[Result, str] = {Result.REFUSED: "PullRefused", Result.CUT: "PullCut", Result.FAILED: "PullFailed"}
+_REASONS: Mapping[Result, EventReason] = {
+    Result.REFUSED: EventReason.PULL_REFUSED,
+    Result.CUT: EventReason.PULL_CUT,
+    Result.FAILED: EventReason.PULL_FAILED,
+}
 # Part of how clients work: one that goes away, and one that asks for a further scope.
 _ORDINARY = frozenset({str(Reason.CLIENT_CLOSED), str(Reason.SCOPE_INSUFFICIENT)})
 _LOGIN = frozenset({str(Reason.UPSTREAM_UNAUTHORIZED), str(Reason.UPSTREAM_DENIED)})
@@ -57,7 +61,9 @@ class PullEvents:
             f"{_image(event)}, pulled by install {install.metadata.name}: {outcome.detail or outcome.reason} ({outcome.reason}, "
             f"decision {event.decision_id}); `akua credential test {name}` says what is wrong with the login"
         )
-        self._recorder.record(occurrence(credential, "UpstreamRefused", PULL, note, warning=True, alike=outcome.reason))
+        self._recorder.record(
+            occurrence(credential, EventReason.UPSTREAM_REFUSED, PULL, note, warning=True, alike=outcome.reason)
+        )
 
 
 def _image(event: AuditEvent) -> str:

@@ -29,7 +29,7 @@ _GRANT: Mapping[str, Any] = {
 
 
 class WorkspaceAccess:
-    """A binding of that name without our label `managed-by` is somebody else's, and left alone."""
+    """A binding of that name without our label `managed-by` is somebody else's, and left alone; told, when it gives no access."""
 
     def __init__(self, index: ResourceIndex, objects: RawObjects) -> None:
         self._index = index
@@ -62,7 +62,11 @@ class WorkspaceAccess:
         wanted = {each.metadata.name for each in self._index.namespaces() if _is_open(each)}
         due = [name for name in wanted if name not in found or (_is_ours(found[name]) and not _grants(found[name]))]
         due += [name for name, binding in found.items() if name not in wanted and _is_ours(binding)]
-        problems: set[str] = set()
+        problems = {
+            f"namespace {name}: RoleBinding {NAME} is there already and is not ours, and gives the proxy no access; remove it"
+            for name in wanted
+            if name in found and not _is_ours(found[name]) and not _grants(found[name])
+        }
         for start in range(0, len(due), _AT_ONCE):
             chosen = due[start : start + _AT_ONCE]
             settled = await asyncio.gather(*(self._settle(name, found.get(name), wanted=name in wanted) for name in chosen))

@@ -19,7 +19,7 @@ from cli.session import invocation, opened
 from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.runtime.settings import Settings
 
-_MARKS = {Finding.GOOD: ("✓", "green"), Finding.WARNING: ("!", "yellow"), Finding.BAD: ("✗", "red")}
+_MARKS = {Finding.GOOD: ("✓", "green"), Finding.WARNING: ("!", "yellow"), Finding.BAD: ("✗", "red"), Finding.UNSEEN: ("?", "dim")}
 _LISTED = 20  # of one noun, when all of them are good
 
 

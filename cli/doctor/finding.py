@@ -11,12 +11,14 @@ from enum import StrEnum
 from cli.presentation import span
 
 EXPIRY_WARNING_DAYS = 14
+_FORBIDDEN = "not allowed:"  # as state/kubernetes/api.py begins what RBAC refuses
 
 
 class Finding(StrEnum):
     GOOD = "good"
     WARNING = "warning"
     BAD = "bad"
+    UNSEEN = "unseen"  # not looked at, for want of a right
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ def bad(name: str, detail: str) -> Check:
     return Check(name, Finding.BAD, detail)
 
 
+def unseen(name: str, problem: str, what: str = "cannot be looked at") -> Check:
+    """What the API server would not show (`problem`, in its words): no fault of the installation unless it is down."""
+    return Check(name, Finding.UNSEEN if problem.startswith(_FORBIDDEN) else Finding.WARNING, f"{what}: {problem}")
+
+
 def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> Check:
     """Of a certificate that is good until `end`."""
     left = (end - now).total_seconds()
@@ -56,14 +63,20 @@ def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> C
 
 
 def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
-    """Of each noun of which more than `at_most` are good, those are one line; everything else stays as it is."""
+    """Of each noun of which more than `at_most` are good, those are one line, and so is all that could not be seen."""
     counts = Counter(check.noun for check in checks if check.finding is Finding.GOOD)
     told: set[str] = set()
     shown: list[Check] = []
+    hidden = [check.name for check in checks if check.finding is Finding.UNSEEN]
     for check in checks:
+        if check.finding is Finding.UNSEEN:
+            continue
         if check.finding is not Finding.GOOD or counts[check.noun] <= at_most:
             shown.append(check)
         elif check.noun not in told:
             told.add(check.noun)
             shown.append(good(f"{check.noun}s", f"{counts[check.noun]} are as they should be; `-o json` lists them"))
+    if hidden:
+        remedy = "whoever has them sees more; `-o json` says which right each one wants"
+        shown.append(Check("not looked at", Finding.UNSEEN, f"for want of rights: {', '.join(hidden)}; {remedy}"))
     return shown

@@ -54,6 +54,8 @@ def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -
 def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
     name, command = f"install {item.workspace}/{item.metadata.name}", f"`akua install restore {item.metadata.name}`"
     failed = [target for target in item.status.targets if not target.synced]
+    if item.deleting:
+        return warning(name, "is being deleted; the install sync takes back what it wrote")
     if item.product and index.product(item.workspace, item.product) is None:
         return bad(name, f"product {item.product} does not exist; create it, or name another")
     if item.revoked:

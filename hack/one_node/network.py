@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import re
 import socket
 import subprocess
@@ -17,6 +18,7 @@ BRIDGE = "akua0"
 POD_RANGE = "10.244.0.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 SERVICE_RANGE_FIRST = "10.96.0.1"  # the API server's own Service
+_PORTS = range(20000, 30000)  # below Linux's ip_local_port_range (32768) and Kubernetes' node ports (30000)
 _NO_ROUTE = "192.0.2.1"  # RFC 5737: an address for a control plane that nobody reaches from elsewhere
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _MASQUERADE = [
@@ -36,11 +38,20 @@ _MASQUERADE = [
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
+    """Ports that were free a moment ago, all different.
+
+    Not of those that the system gives to clients: while a server is restarted, a client of its own, or anybody's, would get it.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("", 0))
+        candidates = random.sample(_PORTS, len(_PORTS))
+        sockets: list[socket.socket] = []
+        while len(sockets) < count and candidates:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("", candidates.pop()))
+                sockets.append(one)
+        if len(sockets) < count:
+            raise ClusterError(f"no free ports among {_PORTS.start} to {_PORTS.stop - 1}")
         return [one.getsockname()[1] for one in sockets]
 
 

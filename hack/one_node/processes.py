@@ -91,9 +91,12 @@ class Daemons:
 
 
 def start_time(pid: int) -> int | None:
-    """proc(5), field 22 of ``/proc/PID/stat``; None for no process and for a zombie."""
+    """proc(5), field 22 of ``/proc/PID/stat``; None for no process and for a zombie.
+
+    A zombie with threads (field 20) that are still ending is none yet: it holds its ports.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
+    return None if fields[0] in {"Z", "X"} and int(fields[17]) <= 1 else int(fields[19])

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """Times in seconds. `allowed_networks` are CIDRs that may be reached although they are private."""
+    """Times in seconds. `allowed_networks` are CIDRs that may be reached although they are private. `identity_workspaces`: whose
+    credentials without keys may log in by the proxy's own cloud identity; * for any.
+    """
 
     connect_seconds: float = 10.0
     headers_seconds: float = 25.0  # containerd gives up after 30
@@ -16,9 +18,14 @@ class UpstreamSettings:
     login_seconds: float = 15.0
     allowed_networks: tuple[str, ...] = ()
     ca_file: str = ""
+    identity_workspaces: tuple[str, ...] = ("*",)
     redirects: int = 5
     circuit_failures: int = 5
     circuit_seconds: float = 10.0
+
+    def lends_identity(self, workspace: str) -> bool:
+        """Whether the proxy's own cloud identity may be used for `workspace`."""
+        return workspace in self.identity_workspaces or "*" in self.identity_workspaces
 
     def tls(self) -> ssl.SSLContext:
         """A client context that verifies certificates and host names, with `ca_file` beside the system's roots."""

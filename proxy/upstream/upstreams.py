@@ -67,6 +67,7 @@ class Upstreams:
         overrides: dict[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._settings = settings
         self._connections = Connections(settings, overrides=overrides, tls=tls)
         self._observer = observer
         self._authorizations = AuthorizationCache()
@@ -181,7 +182,8 @@ class Upstreams:
         return await self._authorizations.get(key, fetch), key
 
     async def _log_in(self, access: UpstreamAccess) -> Identity:
-        login = choose_login(access.credential, access.secret, self._connections, access.network)
+        own = self._settings.lends_identity(access.workspace)
+        login = choose_login(access.credential, access.secret, self._connections, access.network, own_identity=own)
         return await login.identity()
 
     async def _challenge(self, access: UpstreamAccess, registry: str, *, strict: bool = False) -> Challenge | None:

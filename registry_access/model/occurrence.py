@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from registry_access.model.audit_event import safe_text
 from registry_access.model.resources import Key
@@ -11,9 +12,23 @@ from registry_access.model.resources.metadata import Identified
 NOTE_MAXIMUM = 1024  # bytes (events.k8s.io/v1)
 
 
+class EventReason(StrEnum):
+    """What happened, as one stable word; docs/installs.md says what each means."""
+
+    PULL_REFUSED = "PullRefused"
+    PULL_FAILED = "PullFailed"
+    PULL_CUT = "PullCut"
+    UPSTREAM_REFUSED = "UpstreamRefused"
+    SYNC_FAILED = "SyncFailed"
+    SYNCED = "Synced"
+    TOKEN_ROTATED = "TokenRotated"  # noqa: S105 - a reason
+    REMOVAL_WAITS = "RemovalWaits"
+    REMOTE_OBJECTS_LEFT = "RemoteObjectsLeft"
+
+
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """`reason` and `action` are words in UpperCamelCase, `note` a sentence without secrets.
+    """`action` is what was being done, one word in UpperCamelCase; `note` a sentence without secrets.
 
     Occurrences of the same object, `reason` and `alike` are the same thing happening again.
     """
@@ -21,7 +36,7 @@ class Occurrence:
     regarding: Key
     uid: str
     warning: bool
-    reason: str
+    reason: EventReason
     action: str
     note: str
     alike: str = ""
@@ -33,7 +48,7 @@ class Occurrence:
 
 
 def occurrence(
-    resource: Identified, reason: str, action: str, note: str, *, warning: bool = False, alike: str = ""
+    resource: Identified, reason: EventReason, action: str, note: str, *, warning: bool = False, alike: str = ""
 ) -> Occurrence:
     """One about `resource`, its note made one line of at most 1,024 bytes."""
     line = safe_text(note, NOTE_MAXIMUM)

@@ -78,8 +78,8 @@ class CertificateAuthority:
 
 
 def is_good(pair: KeyPair, issuer: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
-    """Whether a serving certificate is from the CA certificate `issuer` (PEM), belongs to its key, is for just these hosts, and
-    good for 30 days more.
+    """Whether a serving certificate is from the CA certificate `issuer` (PEM), belongs to its key, is for just these hosts, good
+    now (one from the time of a clock that was wrong is not), and for 30 days more.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate)
@@ -87,7 +87,8 @@ def is_good(pair: KeyPair, issuer: bytes, hosts: Iterable[str], now: datetime.da
     except (ValueError, x509.ExtensionNotFound):
         return False  # whatever is wrong with it, a new one mends
     return (
-        certificate.not_valid_after_utc - now >= datetime.timedelta(days=RENEW_DAYS)
+        certificate.not_valid_before_utc <= now
+        and certificate.not_valid_after_utc - now >= datetime.timedelta(days=RENEW_DAYS)
         and has_issued(issuer, pair.certificate)
         and belong_together(pair)
         and set(names) == {_alternative(host) for host in hosts}

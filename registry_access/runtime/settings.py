@@ -91,6 +91,12 @@ def certificates(value: str) -> str:
     return value
 
 
+def target_namespaces(value: str) -> str:
+    if value not in ("any", "annotated"):
+        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated where workspaces must be let in")
+    return value
+
+
 def words(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
@@ -140,7 +146,18 @@ class Settings:
     upstream_allowed_networks: tuple[str, ...] = _setting(
         (), words, "Private networks (CIDR, comma-separated) that upstreams may be in."
     )
+    upstream_identity_workspaces: tuple[str, ...] = _setting(
+        ("*",),
+        words,
+        "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own identity.",
+    )
     upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
+    target_namespaces: str = _setting(
+        "any",
+        target_namespaces,
+        "Where installs may go in their own cluster: any namespace, or annotated ones only, whose annotation "
+        "registry.akua.dev/workspaces names the workspace. Where that annotation is, it counts in either case.",
+    )
     containerd_config_path: str = _setting(
         "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
     )

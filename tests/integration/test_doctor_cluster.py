@@ -23,6 +23,7 @@ from tests.support.cluster import until
 from tests.support.cluster_process import ClusterProcess, cluster_process
 from tests.support.kubernetes import ControlPlane, running_control_plane
 from tests.support.kustomize import built
+from tests.support.pods import pod_manifest
 
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.invalid"  # resolves nowhere
@@ -149,7 +150,7 @@ def test_an_installation_that_is_well_has_nothing_bad(cluster: Cluster) -> None:
     names = {finding: {name for name, (each, _) in found.items() if each == finding} for finding in ("good", "warning", "bad")}
     assert (code, names["bad"]) == (0, set()), said
     # What is not as in a cluster with nodes: no way to the Service from here, and a registration that leads to a process.
-    assert names["warning"] == {"route", "audit trail", "registration pods.registry.akua.dev"}
+    assert names["warning"] == {"route", "registration pods.registry.akua.dev"}
     assert names["good"] >= {
         "cluster",
         "name",
@@ -181,6 +182,18 @@ def test_an_installation_that_is_well_has_nothing_bad(cluster: Cluster) -> None:
     assert "PRIVATE" not in said
 
 
+def test_a_pod_that_came_past_the_webhook_is_named(cluster: Cluster) -> None:
+    labels = {"app": "shop", "registry.akua.dev/part": "proxy"}  # as our own pods, which the webhook is not asked about
+    pod = pod_manifest("ghcr.io/acme/web:1", namespace="shop-prod", labels=labels)
+    pod["metadata"]["name"] = "slipped"
+    cluster.plane.kubectl("create", "serviceaccount", "default", "--namespace", "shop-prod", check=False)
+    cluster.plane.kubectl("create", "-f", "-", input=json.dumps(pod))
+    cluster.plane.kubectl("label", "pod", "slipped", "--namespace", "shop-prod", "registry.akua.dev/part-")
+    finding, detail = cluster.doctor()[1]["pods"]
+    cluster.plane.kubectl("delete", "pod", "slipped", "--namespace", "shop-prod", "--force")
+    assert (finding, detail.partition(" run ")[0]) == ("warning", "shop-prod/slipped"), detail
+
+
 def test_a_member_of_a_workspace_is_told_what_they_may_not_see(cluster: Cluster) -> None:
     cluster.plane.kubectl("create", "serviceaccount", "bob", "--namespace", "acme")
     binding = ("rolebinding", "bob", "--clusterrole=edit", "--serviceaccount=acme:bob", "--namespace", "acme")
@@ -196,7 +209,7 @@ def test_a_member_of_a_workspace_is_told_what_they_may_not_see(cluster: Cluster)
     assert found["install acme/shop"][0] == found["credential acme/ghcr"][0] == found["rights acme"][0] == "good"
     assert found["rights"][0] == "warning"
     for name in ("leader", "deployment akua-proxy", "registration", "rights akua-proxy", "trial pod", "freshness installs"):
-        assert found[name][0] == "warning", name
+        assert found[name][0] == "unseen", name
         assert "not allowed" in found[name][1], name
 
 
@@ -220,7 +233,7 @@ async def test_from_a_pod_it_sees_what_the_pods_account_may(cluster: Cluster, mo
     assert found["audit trail"][0] == found["server"][0] == found["clock"][0] == "good"
     assert found["install acme/shop"][0] == found["credential acme/ghcr"][0] == "good"
     assert found["freshness installs"][0] == "good"
-    assert found["leader"][0] == found["registration"][0] == "warning"
+    assert found["leader"][0] == found["registration"][0] == "unseen"
     assert "rights" not in found
 
 

@@ -124,6 +124,17 @@ async def test_two_replicas_and_one_leader(cluster: ControlPlane, monkeypatch: p
     assert holder == "", "released, so that the next one need not wait"
 
 
+async def test_what_was_deleted_while_nobody_led_is_cleared_by_the_next_leader(cluster: ControlPlane) -> None:
+    """By its labels: nothing remembers it."""
+    async with webhook_replica(cluster):
+        cluster.kubectl("apply", "-f", "-", input=INSTALL)
+        await until(lambda: condition(cluster) == "True Provisioned")
+    cluster.kubectl("-n", "acme", "delete", "install", "shop", "--timeout=10s")
+    assert len(cluster.kubectl("-n", "shop-prod", "get", "secrets,pullgrants", "-o", "name").split()) == 2
+    async with webhook_replica(cluster):
+        await until(lambda: not cluster.kubectl("-n", "shop-prod", "get", "secrets,pullgrants", "-o", "name").strip())
+
+
 def grant(plane: ControlPlane) -> dict[str, object]:
     found: dict[str, object] = json.loads(plane.kubectl("-n", "shop-prod", "get", "pullgrant", "shop", "-o", "json"))["spec"]
     return found

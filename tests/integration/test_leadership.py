@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from registry_access.model.errors import AlreadyExists, Conflict, NotFound
+from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
 from registry_access.state.directory.leadership import FolderLeadership
 from registry_access.state.kubernetes.api import Unavailable
 from registry_access.state.kubernetes.leader_election import LeaderElection, LeaseTimes
@@ -27,6 +27,7 @@ class Leases:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.broken_for: set[str] = set()
+        self.broken_by: list[Exception] = []  # one for each request to come
 
     def api(self, name: str) -> Any:
         return LeaseApi(self, name)
@@ -42,6 +43,8 @@ class LeaseApi:
         leases = self._leases
         if self._name in leases.broken_for:
             raise Unavailable("the API server cannot be reached")
+        if leases.broken_by:
+            raise leases.broken_by.pop(0)
         assert path.startswith("/apis/coordination.k8s.io/v1/namespaces/akua-system/leases")
         if method == "GET" and leases.lease is None:
             raise NotFound("no lease")
@@ -118,6 +121,22 @@ async def test_one_leads_and_hands_over_at_once_when_it_stops() -> None:
             assert leases.lease["spec"]["leaseTransitions"] == 1
     assert workers.most == 1
     assert leases.lease["spec"]["holderIdentity"] == ""
+
+
+@pytest.mark.parametrize("answer", [InvalidManifest("400, says a load balancer"), RuntimeError("a bug")])
+async def test_whatever_the_server_answers_it_is_asked_again(answer: Exception) -> None:
+    leases, workers = Leases(), Workers()
+    leases.broken_by = [answer]
+    async with leading(election(leases, "a"), workers, "a"):
+        await until(lambda: workers.at_work == {"a"})
+        leases.broken_by = [answer]
+        await until(lambda: not leases.broken_by)
+        await asyncio.sleep(0.2)
+        assert workers.begun == ["a"], "one answer amiss costs nobody the lead"
+        leases.broken_by = [answer] * 40
+        await until(lambda: not workers.at_work)
+        leases.broken_by = []
+        await until(lambda: workers.at_work == {"a"})
 
 
 async def test_a_leader_that_cannot_renew_stops_before_another_begins() -> None:

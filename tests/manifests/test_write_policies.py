@@ -132,3 +132,42 @@ def test_of_an_install_the_sync_changes_its_own_finalizer_alone(api: ApiRequests
     assert not api("PATCH", where, {"metadata": {"finalizers": [theirs, ours]}}, user=PROXY).allowed
     assert api("PATCH", where, {"metadata": {"finalizers": None}}).allowed
     assert api("DELETE", where).allowed
+
+
+PROXY_ACCOUNT = {"kind": "ServiceAccount", "name": "akua-proxy", "namespace": SYSTEM}
+LEADER = "akua-workspace-access"
+RBAC = "rbac.authorization.k8s.io/v1"
+MALLORY = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "mallory"}
+
+
+def binding(namespace: str = "acme", *more: dict[str, str], label: str = LEADER) -> dict[str, Any]:
+    metadata = {"name": "akua-proxy", "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": label}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "akua-workspace-secrets"}
+    subjects = [PROXY_ACCOUNT, *more]
+    return {"apiVersion": RBAC, "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": subjects}
+
+
+def binding_path(manifest: dict[str, Any]) -> str:
+    return f"/apis/{RBAC}/namespaces/{manifest['metadata']['namespace']}/rolebindings/akua-proxy"
+
+
+def test_the_leader_lets_the_proxy_in_and_nobody_else(api: ApiRequests) -> None:
+    others = binding("acme", MALLORY)
+    once(lambda: api("APPLY", binding_path(others), others, user=WEBHOOK, dry_run=True), "nobody into anything else")
+    labelled_otherwise = binding("shop-prod", label="Helm")
+    assert "of its own only" in api("APPLY", binding_path(labelled_otherwise), labelled_otherwise, user=WEBHOOK).message
+    ours = binding()
+    assert api("APPLY", binding_path(ours), ours, user=WEBHOOK).allowed
+    assert "nobody into anything else" in api("PATCH", binding_path(ours), {"subjects": [MALLORY]}, user=WEBHOOK).message
+    relabelled = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
+    assert "of its own only" in api("PATCH", binding_path(ours), relabelled, user=WEBHOOK).message
+    assert api("DELETE", binding_path(ours), user=WEBHOOK).allowed
+
+
+def test_the_leader_removes_no_role_binding_of_others(api: ApiRequests) -> None:
+    theirs = binding("shop-prod", label="Helm")
+    api.apply(theirs, binding_path(theirs))
+    assert "of its own only" in api("DELETE", binding_path(theirs), user=WEBHOOK).message
+    # The proxy's own rights in akua-system have the same name.
+    assert "of its own only" in api("DELETE", binding_path(binding(SYSTEM)), user=WEBHOOK, dry_run=True).message
+    assert api("DELETE", binding_path(theirs)).allowed

@@ -64,7 +64,7 @@ def docker_registry(
     (folder / "config.yml").write_text(
         f"""\
 version: 0.1
-log: {{level: error}}
+log: {{level: debug}}
 storage: {{filesystem: {{rootdirectory: {folder / "data"}}}, delete: {{enabled: true}}}}
 http:
   addr: {address}:{port}

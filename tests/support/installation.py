@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from cli.demo.image import MANIFEST_TYPE
 from registry_access.model.proxied_reference import Proxied, to_proxied
 from tests.support.busybox_images import busybox_image
 from tests.support.cluster import OneNode, RealCluster, hack
@@ -53,6 +56,19 @@ class Installation:
     def akua(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command, run in a proxy's pod."""
         return self.cluster.run("-n", SYSTEM, "exec", "deploy/akua-proxy", "--", "akua", *arguments)
+
+    def ask_proxies(self, image: str, authorization: str) -> list[int]:
+        """The status with which each proxy answers a request for the image's manifest."""
+        _, _, name = self.proxied(image).partition("/")
+        repository, _, tag = name.rpartition(":")
+        pods = self.cluster.items("-n", SYSTEM, "pods", "-l", "app.kubernetes.io/name=akua-proxy")
+        authority = self.cluster.get("-n", SYSTEM, "configmap", "akua-ca")["data"]["ca.crt"]
+        tls = ssl.create_default_context(cadata=authority)
+        headers = {"Host": HOST, "Authorization": authorization, "Accept": MANIFEST_TYPE}
+        with httpx.Client(verify=tls, trust_env=False, headers=headers, timeout=30) as client:
+            addresses = [pod["status"]["podIP"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+            urls = [f"https://{address}:15000/v2/{repository}/manifests/{tag}" for address in addresses]
+            return [client.head(url, extensions={"sni_hostname": HOST}).status_code for url in urls]
 
     def apply(self) -> None:
         """Applied, and waited for until everything of it is ready."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import secrets
@@ -12,7 +13,7 @@ from typing import Any
 
 from registry_access.model.resources.metadata import API_VERSION
 from tests.support.cluster import until
-from tests.support.installation import Installation
+from tests.support.installation import HOST, Installation
 
 INSTALL, CREDENTIAL = "shop", "upstream"
 PATIENCE = 180.0  # seconds; a loaded machine takes its time
@@ -75,6 +76,17 @@ class Tenant:
             why=lambda: self.installation.cluster.kubectl("get", "akua,pods", "-A", check=False),
         )
 
+    def authorization(self) -> str:
+        """What kubelet sends, from the pull Secret."""
+        secret = self.installation.cluster.get("-n", self.namespace, "secret", f"akua-pull-{INSTALL}")
+        config: dict[str, Any] = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+        return f"Basic {config['auths'][HOST]['auth']}"
+
+    def wait_until_served(self) -> None:
+        """Every proxy has been let into the workspace, which takes the leader a moment."""
+        image, authorization = self.image("probe"), self.authorization()
+        until(lambda: set(self.installation.ask_proxies(image, authorization)) == {200}, seconds=PATIENCE)
+
     def start(self, name: str, image: str, *command: str, policy: str = "Always", **spec: Any) -> None:
         """Creates a pod."""
         self.kubectl("create", "-f", "-", input=json.dumps(pod(name, image, command, policy=policy, **spec)))
@@ -131,6 +143,7 @@ def tenant(installation: Installation) -> Iterator[Tenant]:
     installation.cluster.apply(*_manifests(made))
     try:
         made.wait_until_rewritten()
+        made.wait_until_served()
         yield made
     finally:
         installation.cluster.kubectl("delete", "namespace", made.workspace, made.namespace, "--wait=false", check=False)

@@ -9,11 +9,14 @@ import typer.main
 
 from cli.main import app
 from registry_access.model.decision import Gate, Reason
+from registry_access.model.occurrence import EventReason
 from registry_access.runtime.reference import metrics_table, settings_table
+from webhook.install_sync.status import ConditionReason
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text("utf-8")
 REQUEST_HANDLING = (ROOT / "docs/request-handling.md").read_text("utf-8")
+INSTALLS = (ROOT / "docs/installs.md").read_text("utf-8")
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
@@ -27,6 +30,11 @@ def test_every_metric_is_documented_as_it_is() -> None:
 
 def test_every_gate_and_reason_is_documented() -> None:
     missing = [str(item) for item in (*Gate, *Reason) if f"`{item}`" not in REQUEST_HANDLING and item is not Reason.PASSED]
+    assert missing == []
+
+
+def test_every_condition_and_event_of_an_install_is_documented() -> None:
+    missing = [str(item) for item in (*ConditionReason, *EventReason) if f"`{item}`" not in INSTALLS]
     assert missing == []
 
 

@@ -63,7 +63,8 @@ class AdmissionAudit:
         for failure in failures:
             self._telemetry.admission_audit_drops.inc()
             if not isinstance(failure, AuditError):
-                raise failure
+                # A bug must not end the recording of all that come after.
+                logger.error("an admission could not be recorded, in an unforeseen way", exc_info=failure)
         if failures:
             logger.warning("%d admissions could not be recorded: %s", len(failures), failures[0])
 

@@ -56,6 +56,11 @@ class Authority:
         """Epoch seconds."""
         return x509.load_pem_x509_certificate(self.certificate).not_valid_after_utc.timestamp()
 
+    def is_ahead(self, now: float, times: RotationTimes) -> bool:
+        """Whether nobody believes it for long yet: it was made while a clock was wrong."""
+        begins = x509.load_pem_x509_certificate(self.certificate).not_valid_before_utc.timestamp()
+        return begins > now + times.grace
+
     @classmethod
     def new(cls, now: float, signs_from: float) -> Authority:
         made = CertificateAuthority.new(_NAME, CA_DAYS, datetime.fromtimestamp(now, UTC)).pair
@@ -96,20 +101,34 @@ class Authorities:
 
     def after(self, now: float, times: RotationTimes, served: Iterable[bytes], *, requested: bool = False) -> Authorities:
         """What becomes of them at `now`, while the certificates `served` are in use; the same when nothing does."""
-        newest = self.members[-1]
+        known = self._without_ahead(now, times)
+        newest = known.members[-1]
         left = newest.expiry - now
-        changed = self
+        changed = known
         if requested and newest.signs_from > now:
-            changed = self._with_newest(replace(newest, signs_from=min(newest.signs_from, int(now + times.requested_ahead))))
+            changed = known._with_newest(replace(newest, signs_from=min(newest.signs_from, int(now + times.requested_ahead))))
         elif requested:
-            changed = self._followed(now, times.requested_ahead if left > times.requested_ahead else 0)
+            changed = known._followed(now, times.requested_ahead if left > times.requested_ahead else 0)
         elif left < times.renew:
             unhurried = left > times.planned_ahead * 2
-            changed = self._followed(now, times.planned_ahead if unhurried else min(times.requested_ahead, max(left, 0)))
+            changed = known._followed(now, times.planned_ahead if unhurried else min(times.requested_ahead, max(left, 0)))
         return changed._without_old(now, times, changed.issuers(served))
 
     def _followed(self, now: float, ahead: float) -> Authorities:
         return Authorities((*self.members, Authority.new(now, now + ahead)))
+
+    def _without_ahead(self, now: float, times: RotationTimes) -> Authorities:
+        """A CA that is to sign and is not valid for long yet is followed at once: what it signs, nobody believes.
+
+        It stays trusted as any old one does: should it be our clock that is wrong, others' is right.
+        """
+        if not any(member.key is not None and member.is_ahead(now, times) for member in self.members):
+            return self
+        members = [
+            replace(member, key=None, signs_from=int(now)) if member.is_ahead(now, times) else member for member in self.members
+        ]
+        ordered = sorted(members, key=lambda member: member.signs_from)
+        return Authorities((*ordered, Authority.new(now, now)))
 
     def _with_newest(self, newest: Authority) -> Authorities:
         return Authorities((*self.members[:-1], newest))

@@ -37,9 +37,12 @@ def entries_to_write(
     moment, bundle = datetime.fromtimestamp(now, UTC), authorities.bundle()
     data = secret.data if secret else {}
     present = KeyPair(data.get(CERTIFICATE_ENTRY, b""), data.get(KEY_ENTRY, b""))
-    if not requested and is_good(present, authorities.current(now).certificate, hosts, moment):
+    signer = authorities.signer(now)
+    # One by the signer is good too, where the key of the current CA is lost: else it would be made again and again.
+    issuers = (authorities.current(now).certificate, signer.pair.certificate)
+    if not requested and any(is_good(present, issuer, hosts, moment) for issuer in issuers):
         return {} if data.get(CA_ENTRY) == bundle else {CA_ENTRY: bundle}
-    fresh = authorities.signer(now).issue(hosts, now=moment)
+    fresh = signer.issue(hosts, now=moment)
     return {CERTIFICATE_ENTRY: fresh.certificate, KEY_ENTRY: fresh.key, CA_ENTRY: bundle}
 
 

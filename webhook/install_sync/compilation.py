@@ -7,7 +7,7 @@ grant they would go to the upstream with no credential and fail with a riddle.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,15 +39,18 @@ class Provision:
     grant: Mapping[str, Any] | None
 
 
-def place(install: Install, namespaces: Collection[Namespace]) -> Sequence[Placement]:
-    """Where `install` goes: named namespaces whether or not they are known here, selected ones by their labels."""
+def place(
+    install: Install, namespaces: Collection[Namespace], takes: Callable[[Namespace], bool] = lambda namespace: True
+) -> Sequence[Placement]:
+    """Where `install` goes: named namespaces whatever is known of them here, selected ones by their labels if `takes` says so."""
     placed: dict[str, Placement] = {}
     for target in install.targets:
         if target.namespace is not None:
             found = [target.namespace]
         else:
             selector = target.namespace_selector
-            found = [space.metadata.name for space in namespaces if selector is None or selector.matches(space.metadata.labels)]
+            matched = (space for space in namespaces if selector is None or selector.matches(space.metadata.labels))
+            found = [space.metadata.name for space in matched if takes(space)]
         for namespace in sorted(found):
             # The first target that names a namespace decides which of its pods.
             placed.setdefault(namespace, Placement(namespace, target.pod_selector))

@@ -8,8 +8,9 @@ from typing import Any
 
 from registry_access.model.errors import AkuaError, Conflict, InvalidManifest, NotFound, StateUnavailable
 from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Resource, Secret, TargetStatus
+from webhook.install_sync.admittance import Admittance
 from webhook.install_sync.cluster import TargetCluster
-from webhook.install_sync.compilation import Placement, Provision, provision
+from webhook.install_sync.compilation import Placement, Provision, place, provision
 from webhook.install_sync.minting import DOCKER_CONFIG_TYPE, InstallToken
 from webhook.install_sync.ownership import belongs_to, made_by, owner_of
 
@@ -18,11 +19,26 @@ _NAME_MAXIMUM = 63  # of a label's value
 
 
 class Provisioner:
-    """`control_plane` is the id that everything written here carries, `host` the proxy's."""
+    """`control_plane` is the id that everything written here carries, `host` the proxy's. `admittance` is of the cluster that
+    holds the installs: what may be written in another is for its kubeconfig's rights, and its namespaces' annotations, to say.
+    """
 
-    def __init__(self, host: str, control_plane: str) -> None:
+    def __init__(self, host: str, control_plane: str, admittance: Admittance | None = None) -> None:
         self.host = host
         self.control_plane = control_plane
+        self._admittance = admittance or Admittance()
+
+    def placements(self, cluster: TargetCluster, install: Install) -> Sequence[Placement]:
+        """Where `install` is to be in `cluster`; of namespaces that do not take it those that it names, so that this is told."""
+        admittance = self._admittance_of(cluster)
+        return place(install, cluster.namespaces_for(install), lambda namespace: admittance.takes(namespace, install.workspace))
+
+    def refusal(self, cluster: TargetCluster, install: Install, namespace: str) -> str:
+        """Why nothing of `install` may be in a namespace; "" when it may."""
+        return self._admittance_of(cluster).refusal(namespace, cluster.namespace(namespace), install.workspace)
+
+    def _admittance_of(self, cluster: TargetCluster) -> Admittance:
+        return Admittance() if cluster.name else self._admittance
 
     def compiled(self, install: Install, product: Product | None, placement: Placement, token: InstallToken) -> Provision:
         return provision(install, product, placement, self.host, token.token, self.control_plane)
@@ -42,7 +58,7 @@ class Provisioner:
         What stands in the way is in the status, for good (a name that is taken). Raises StateUnavailable or Conflict when trying
         again may help.
         """
-        problem = _hopeless(cluster, install, placement)
+        problem = _hopeless(cluster, install, placement) or self.refusal(cluster, install, placement.namespace)
         if problem:
             return TargetStatus(placement.namespace, False, problem), False
         made = self.compiled(install, product, placement, token)

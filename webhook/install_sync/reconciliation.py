@@ -91,14 +91,12 @@ class Reconciler:
             cluster = self._clusters.of(install)
             await cluster.refresh(asked or anyway)
         except AkuaError as error:
-            hopeless = isinstance(error, InvalidInput)
-            told = cluster_condition(install, "ClusterInvalid" if hopeless else "ClusterUnreachable", str(error))
-            await self._report(install, Findings((ready, told), answered=answered))
-            return Outcome(problem="" if hopeless else str(error))
+            await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))
+            return Outcome(problem="" if isinstance(error, InvalidInput) else str(error))
         if install.kubeconfig_secret:
             install = await self._removal.mark(install, install.kubeconfig_secret)
         token = self._token(install, cluster)
-        placements = place(install, cluster.namespaces_for(install))
+        placements = self._provisioner.placements(cluster, install)
         progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
         for placement in placements:
@@ -110,7 +108,9 @@ class Reconciler:
                 problem = str(error) if may_pass(error) else problem
             await progress.tell()
         try:
-            await self._provisioner.remove(cluster, workspace, name, keep={placement.namespace for placement in placements})
+            placed = {placement.namespace for placement in placements}
+            keep = {space for space in placed if not self._provisioner.refusal(cluster, install, space)}
+            await self._provisioner.remove(cluster, workspace, name, keep=keep)
             progress.install = await self._removal.leave(progress.install, cluster)
         except AkuaError as error:
             problem = str(error)

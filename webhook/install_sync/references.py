@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from registry_access.model.label_selector import LabelSelector
 from registry_access.model.resources import Install, Kind, Namespace
 from registry_access.state.index import Change, ResourceIndex
+from webhook.install_sync.admittance import said_by
 from webhook.install_sync.ownership import Name
 
 K = TypeVar("K", bound=Hashable)
@@ -70,7 +71,7 @@ class InstallReferences:
         space = after or before
         if space is None:
             return set()
-        moved = before is None or after is None or before.deleting != after.deleting
+        moved = before is None or after is None or _differs(before, after)
         found = set(self._namespaces.of(space.metadata.name)) if moved else set()
         for selector in self._selectors:
             was, is_now = (item is not None and selector.matches(item.metadata.labels) for item in (before, after))
@@ -99,3 +100,8 @@ class InstallReferences:
                 do(self._namespaces, target.namespace, name)
             elif target.namespace_selector is not None:
                 do(self._selectors, target.namespace_selector, name)
+
+
+def _differs(before: Namespace, after: Namespace) -> bool:
+    """In what decides about every install there, whatever its labels."""
+    return before.deleting != after.deleting or said_by(before) != said_by(after)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from registry_access.model.errors import AkuaError, NotFound
-from registry_access.model.occurrence import occurrence
+from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install
 from registry_access.model.resources.metadata import REMOTE_FINALIZER
 from registry_access.state.event_recorder import Recorder
@@ -95,7 +95,7 @@ class Removal:
                 if not isinstance(error, NotFound) and not over:
                     problem = f"the cluster of Secret {secret} cannot be cleared: {error}"
                     note = f"{problem}; tried for {GIVE_UP_SECONDS / 60:g} minutes, then the install goes anyway"
-                    self.events.record(occurrence(install, "RemovalWaits", SYNC, note, warning=True, alike=secret))
+                    self.events.record(occurrence(install, EventReason.REMOVAL_WAITS, SYNC, note, warning=True, alike=secret))
                     continue
                 self._tell(install, secret, error)
             self._remotes.get(_name(install), set()).discard(secret)
@@ -144,7 +144,7 @@ class Removal:
             f"{pull_secret_name(name)} in {where or 'its target namespaces'}; remove them by hand. The token in it {token}"
         )
         logger.warning("install %s/%s: %s", install.workspace, name, note)
-        self.events.record(occurrence(install, "RemoteObjectsLeft", SYNC, note, warning=True, alike=secret))
+        self.events.record(occurrence(install, EventReason.REMOTE_OBJECTS_LEFT, SYNC, note, warning=True, alike=secret))
 
     async def _let_go(self, install: Install) -> Install:
         return await self._with_finalizers(install, (each for each in install.metadata.finalizers if each != REMOTE_FINALIZER))

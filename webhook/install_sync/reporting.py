@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from registry_access.model.errors import NotFound
-from registry_access.model.occurrence import occurrence
+from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.state.event_recorder import Recorder
@@ -44,13 +44,15 @@ class Reporting:
                 continue
             if condition.status == "False":
                 note = f"{condition.reason}: {condition.message}"
-                self._events.record(occurrence(install, "SyncFailed", SYNC, note, warning=True, alike=condition.reason))
+                self._events.record(
+                    occurrence(install, EventReason.SYNC_FAILED, SYNC, note, warning=True, alike=condition.reason)
+                )
             elif before is not None and before.status == "False":
                 self._events.record(
-                    occurrence(install, "Synced", SYNC, f"in order again: {condition.message or condition.reason}")
+                    occurrence(install, EventReason.SYNCED, SYNC, f"in order again: {condition.message or condition.reason}")
                 )
         token = found.token
         if token is not None and token.fresh and install.status.token_id:
             token_id = token.claims.token_id
             note = f"{token_id}, valid until {rfc3339(token.expires)}, replaces {install.status.token_id} in its pull Secrets"
-            self._events.record(occurrence(install, "TokenRotated", SYNC, note, alike=token_id))
+            self._events.record(occurrence(install, EventReason.TOKEN_ROTATED, SYNC, note, alike=token_id))

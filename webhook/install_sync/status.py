@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
+from registry_access.model.errors import AkuaError, InvalidInput
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS
@@ -16,17 +18,39 @@ _SHOWN = 3
 READY, SYNCED, SYNCING = "Ready", "Synced", "Syncing"
 
 
+class ConditionReason(StrEnum):
+    """Why a condition is as it is; docs/installs.md says what to do about each."""
+
+    ENTITLED = "Entitled"
+    REVOKED = "Revoked"
+    EXPIRED = "Expired"
+    PRODUCT_MISSING = "ProductMissing"
+    PROVISIONED = "Provisioned"
+    OVERLAP = "Overlap"
+    NO_TARGETS = "NoTargets"
+    TARGET_FAILED = "TargetFailed"
+    CLUSTER_INVALID = "ClusterInvalid"
+    CLUSTER_UNREACHABLE = "ClusterUnreachable"
+    WRITING = "Writing"
+
+
 def ready_condition(install: Install, product: Product | None, now: datetime) -> Condition:
     """Whether pulls of this install can be allowed at all."""
     if install.revoked:
-        return _condition(install, READY, "False", "Revoked", "every pull is refused; set spec.revoked to false to restore it")
+        return _condition(
+            install, READY, "False", ConditionReason.REVOKED, "every pull is refused; set spec.revoked to false to restore it"
+        )
     if install.expires_at is not None and install.expires_at <= now:
-        return _condition(install, READY, "False", "Expired", "every pull is refused; set a later spec.expiresAt")
+        return _condition(install, READY, "False", ConditionReason.EXPIRED, "every pull is refused; set a later spec.expiresAt")
     if install.product and product is None:
         return _condition(
-            install, READY, "False", "ProductMissing", f"product {install.product} does not exist in this workspace"
+            install,
+            READY,
+            "False",
+            ConditionReason.PRODUCT_MISSING,
+            f"product {install.product} does not exist in this workspace",
         )
-    return _condition(install, READY, "True", "Entitled", "")
+    return _condition(install, READY, "True", ConditionReason.ENTITLED, "")
 
 
 def synced_condition(install: Install, targets: Sequence[TargetStatus], overlaps: Sequence[str]) -> Condition:
@@ -34,23 +58,29 @@ def synced_condition(install: Install, targets: Sequence[TargetStatus], overlaps
     missing = [target for target in targets if not target.synced]
     if missing:
         message = f"{missing[0].namespace}: {missing[0].message}{_more(len(missing) - 1)}"
-        return _condition(install, SYNCED, "False", "TargetFailed", message)
+        return _condition(install, SYNCED, "False", ConditionReason.TARGET_FAILED, message)
     if overlaps:
         message = "; ".join(overlaps[:_SHOWN]) + _more(len(overlaps) - _SHOWN)
-        return _condition(install, SYNCED, "True", "Overlap", message)
+        return _condition(install, SYNCED, "True", ConditionReason.OVERLAP, message)
     if not targets:
-        return _condition(install, SYNCED, "True", "NoTargets", "no namespace is named or matched; use `akua install token`")
-    return _condition(install, SYNCED, "True", "Provisioned", f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}")
+        return _condition(
+            install, SYNCED, "True", ConditionReason.NO_TARGETS, "no namespace is named or matched; use `akua install token`"
+        )
+    return _condition(
+        install, SYNCED, "True", ConditionReason.PROVISIONED, f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}"
+    )
 
 
-def cluster_condition(install: Install, reason: str, message: str) -> Condition:
-    """The remote cluster cannot be used (ClusterInvalid) or does not answer (ClusterUnreachable)."""
-    return _condition(install, SYNCED, "False", reason, message)
+def cluster_condition(install: Install, error: AkuaError) -> Condition:
+    """The remote cluster cannot be used, or does not answer."""
+    invalid = isinstance(error, InvalidInput)
+    reason = ConditionReason.CLUSTER_INVALID if invalid else ConditionReason.CLUSTER_UNREACHABLE
+    return _condition(install, SYNCED, "False", reason, str(error))
 
 
 def syncing_condition(install: Install, done: int, total: int) -> Condition:
     """How far a sync of many namespaces is."""
-    return _condition(install, SYNCING, "True", "Writing", f"{done:,} of {total:,} namespaces")
+    return _condition(install, SYNCING, "True", ConditionReason.WRITING, f"{done:,} of {total:,} namespaces")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +125,8 @@ def _more(count: int) -> str:
     return f" (and {count} more)" if count > 0 else ""
 
 
-def _condition(install: Install, kind: str, status: str, reason: str, message: str) -> Condition:
-    return Condition(kind, status, reason, message, install.metadata.generation)
+def _condition(install: Install, kind: str, status: str, reason: ConditionReason, message: str) -> Condition:
+    return Condition(kind, status, str(reason), message, install.metadata.generation)
 
 
 def _with_time(condition: Condition, before: Condition | None, now: datetime) -> Condition:

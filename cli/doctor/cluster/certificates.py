@@ -11,7 +11,7 @@ from cryptography import x509
 
 from cli.doctor.cluster.installation import Installation
 from cli.doctor.cluster.view import ClusterView, Look, raw_kind
-from cli.doctor.finding import Check, bad, expiry, warning
+from cli.doctor.finding import Check, bad, expiry, unseen, warning
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CERTIFICATE_ENTRY, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -30,7 +30,7 @@ async def certificate_checks(view: ClusterView, installation: Installation, now:
 def _authorities(installation: Installation, now: datetime) -> list[Check]:
     check = f"certificate {CA_CONFIG_MAP}"
     if not installation.ca.seen:
-        return [warning(check, f"cannot be looked at: {installation.ca.problem}")]
+        return [unseen(check, installation.ca.problem)]
     try:
         found = x509.load_pem_x509_certificates(installation.bundle.encode())
     except ValueError:
@@ -44,7 +44,7 @@ def _authorities(installation: Installation, now: datetime) -> list[Check]:
 def _served(name: str, look: Look, now: datetime) -> Check:
     check = f"certificate {name}"
     if not look.seen:
-        return warning(check, f"cannot be looked at: {look.problem}")
+        return unseen(check, look.problem)
     if look.object is None:
         told = f"there is no Secret {name} in {SYSTEM_NAMESPACE}: the process cannot serve"
         return bad(check, f"{told}; the leader of akua-webhook makes it, or what issues certificates where they are external")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from cli.doctor.cluster.installation import SYNC_LEASE, Installation
 from cli.doctor.cluster.view import ClusterView, Look, raw_kind
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen, warning
 from cli.presentation import span
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -34,7 +34,7 @@ def leader_check(installation: Installation, now: float) -> Check:
     """`now`: epoch seconds by the cluster's clock."""
     look = installation.lease
     if not look.seen:
-        return warning("leader", f"cannot be looked at: {look.problem}")
+        return unseen("leader", look.problem)
     holder = str(look.at("spec", "holderIdentity") or "")
     if not holder:
         return bad("leader", f"nobody holds the Lease {SYNC_LEASE}: no install is synced, no certificate rotated; {_LOGS}")
@@ -56,7 +56,7 @@ def _expected(kind: Kind, installation: Installation) -> int | None:
 def _freshness(kind: Kind, look: Look, expected: int | None, limit: float, now: float) -> Check:
     check = f"freshness {PLURALS[kind]}"
     if not look.seen:
-        return warning(check, f"cannot be looked at: {look.problem}")
+        return unseen(check, look.problem)
     ages = sorted(_ages(look.at("metadata", "annotations") or {}, now))
     fresh = [age for age in ages if age <= limit]
     if not fresh:

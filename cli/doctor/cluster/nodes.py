@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.doctor.cluster.installation import NODE_TRUST, Installation
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen
 from cli.doctor.machine import host_name
 
 _REMEDY = (
@@ -19,8 +19,8 @@ def name_checks(installation: Installation, addresses: Sequence[str]) -> list[Ch
     name, look = host_name(installation.host), installation.node_trust
     resolves = f"{name} is {', '.join(addresses)} here" if addresses else f"{name} does not resolve here"
     if not look.seen:
-        how = f"whether {NODE_TRUST} tells the nodes cannot be looked at: {look.problem}"
-        return [(good if addresses else warning)("name", f"{resolves}; {how}")]
+        how = f"whether {NODE_TRUST} tells the nodes cannot be looked at"
+        return [good("name", f"{resolves}; {how}") if addresses else unseen("name", look.problem, f"{resolves}; {how}")]
     if look.object is None:
         if addresses:
             return [good("name", f"{resolves}; nodes must resolve it too, and no {NODE_TRUST} tells them otherwise")]

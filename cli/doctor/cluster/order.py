@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 
+from cli.cluster_access import cluster_access
 from cli.doctor.cluster.certificates import certificate_checks
 from cli.doctor.cluster.clock import clock_check
 from cli.doctor.cluster.freshness import freshness_checks, leader_check
@@ -23,7 +24,6 @@ from cli.doctor.cluster.view import ClusterView
 from cli.doctor.finding import Check, bad, good, warning
 from cli.doctor.machine import host_name, readiness_failures, resolved
 from cli.doctor.resources import credential_checks, install_checks
-from cli.wiring import cluster_access
 from registry_access.model.errors import StateError
 from registry_access.runtime.settings import Settings
 from registry_access.state.kubernetes.api import KubernetesApi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.doctor.cluster.installation import PROXY, WEBHOOK, Installation
 from cli.doctor.cluster.view import Look
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 
 _KUBECTL = f"kubectl -n {SYSTEM_NAMESPACE}"
@@ -23,7 +23,7 @@ def part_checks(installation: Installation) -> list[Check]:
 def _deployment(name: str, look: Look) -> Check:
     check = f"deployment {name}"
     if not look.seen:
-        return warning(check, f"cannot be looked at: {look.problem}")
+        return unseen(check, look.problem)
     if look.object is None:
         return bad(check, f"is not in {SYSTEM_NAMESPACE}; `kubectl apply -k` an overlay of manifests/ installs it")
     wanted, ready = int(look.at("spec", "replicas") or 0), int(look.at("status", "readyReplicas") or 0)
@@ -38,7 +38,7 @@ def _deployment(name: str, look: Look) -> Check:
 def _endpoints(name: str, installation: Installation, consequence: str) -> Check:
     check, listing = f"service {name}", installation.endpoints[name]
     if listing.problem:
-        return warning(check, f"its endpoints cannot be looked at: {listing.problem}")
+        return unseen(check, listing.problem, "its endpoints cannot be looked at")
     ready = {
         address
         for item in listing.items

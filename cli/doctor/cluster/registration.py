@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from cli.doctor.cluster.installation import WEBHOOK, Installation
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.certificate_names import CA_CONFIG_MAP
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 
@@ -22,7 +22,7 @@ def registration_checks(installation: Installation) -> list[Check]:
     """A line a webhook of the MutatingWebhookConfiguration."""
     look = installation.registration
     if not look.seen:
-        return [warning("registration", f"cannot be looked at: {look.problem}")]
+        return [unseen("registration", look.problem)]
     if look.object is None:
         told = f"there is no MutatingWebhookConfiguration {WEBHOOK}: no pod is rewritten"
         return [bad("registration", f"{told}; `kubectl apply -k` the overlay again")]
@@ -46,7 +46,7 @@ def _webhook(webhook: Mapping[str, Any], installation: Installation) -> Check:
     if not trusted:
         return bad(check, f"has no caBundle: the API server believes no certificate of the webhook; {_LEADER}")
     if not installation.ca.seen:
-        return warning(check, f"{policy}; the caBundle cannot be compared: {installation.ca.problem}")
+        return unseen(check, installation.ca.problem, f"{policy}; the caBundle cannot be compared")
     wanted = fingerprints(installation.bundle)
     if not wanted:
         return warning(check, f"{policy}; the caBundle cannot be compared: ConfigMap {CA_CONFIG_MAP} has no certificate")

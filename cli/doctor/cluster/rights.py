@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cli.doctor.cluster.installation import PROXY, WEBHOOK
 from cli.doctor.cluster.view import Access, ClusterView
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.errors import StateError
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import GROUP, SYSTEM_NAMESPACE
@@ -71,7 +71,7 @@ async def own_checks(view: ClusterView, workspaces: Sequence[str]) -> list[Check
     try:
         return [await _reading(view), *[await _changing(view, name) for name in workspaces[:_WORKSPACES_LOOKED_AT]]]
     except StateError as error:
-        return [warning("rights", f"cannot be asked for: {error}")]
+        return [unseen("rights", str(error), "cannot be asked for")]
 
 
 async def _reading(view: ClusterView) -> Check:
@@ -97,7 +97,7 @@ async def workspace_checks(view: ClusterView, workspaces: Sequence[str]) -> list
     try:
         found = await view.everywhere(ROLE_BINDING, PROXY)
     except StateError as error:
-        return [warning("workspaces", f"the RoleBindings {PROXY} cannot be looked at: {error}")]
+        return [unseen("workspaces", str(error), f"the RoleBindings {PROXY} cannot be looked at")]
     bound = {item["metadata"]["namespace"] for item in found if (item.get("roleRef") or {}).get("name") == WORKSPACE_ROLE}
     missing = [workspace for workspace in workspaces if workspace not in bound]
     remedy = "the leader of akua-webhook writes it within seconds: see its log, and leader above"
@@ -105,6 +105,8 @@ async def workspace_checks(view: ClusterView, workspaces: Sequence[str]) -> list
         bad(f"workspace {name}", f"has no RoleBinding {PROXY} to {WORKSPACE_ROLE}: the proxy cannot read its secrets; {remedy}")
         for name in missing
     ]
+    if not workspaces:
+        return [good("workspaces", "there is none yet")]
     return checks or [good("workspaces", f"the proxy is let into the secrets of all {len(workspaces)}")]
 
 
@@ -114,7 +116,7 @@ async def _account(view: ClusterView, name: str) -> Check:
         lacking = await _denied(view, NEEDED[name], user)
         excessive = [item for item in EXCESSIVE[name] if item not in await _denied(view, EXCESSIVE[name], user)]
     except StateError as error:
-        return warning(check, f"cannot be asked for: {error}")
+        return unseen(check, str(error), "cannot be asked for")
     if lacking:
         return bad(check, f"may not {_told(lacking)}; {_APPLY}")
     if excessive:

@@ -10,7 +10,7 @@ import httpx
 from cryptography import x509
 
 from cli.doctor.cluster.installation import Installation
-from cli.doctor.finding import Check, bad, expiry, good, warning
+from cli.doctor.finding import Check, bad, expiry, good, unseen, warning
 from node_trust.source import server_of
 from registry_access.model.certificate_names import CA_CONFIG_MAP
 from registry_access.model.errors import StateUnavailable
@@ -125,13 +125,13 @@ def _expiry(answer: Answer) -> list[Check]:
 
 def _no_service(installation: Installation, problem: str) -> Check:
     if not installation.service.seen:
-        return warning("route", f"the Service akua-proxy cannot be looked at: {installation.service.problem}")
+        return unseen("route", installation.service.problem, "the Service akua-proxy cannot be looked at")
     return bad("route", f"{problem}; `kubectl apply -k` the overlay again")
 
 
 def _no_bundle(installation: Installation) -> Check:
     if not installation.ca.seen:
-        return warning("trust", f"ConfigMap {CA_CONFIG_MAP} cannot be looked at: {installation.ca.problem}")
+        return unseen("trust", installation.ca.problem, f"ConfigMap {CA_CONFIG_MAP} cannot be looked at")
     told = f"ConfigMap {CA_CONFIG_MAP} has no certificate: nodes are told nothing"
     return bad("trust", f"{told}; the leader of akua-webhook writes it, or you do where AKUA_CERTIFICATES is external")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.doctor.cluster.state import State
 from cli.doctor.cluster.view import POD, ClusterView
-from cli.doctor.finding import Check, good, warning
+from cli.doctor.finding import Check, good, unseen, warning
 from webhook.admission.rewriting import ImageOutcome, rewrite_pod
 
 _NAMESPACES_LOOKED_AT = 50
@@ -15,11 +15,15 @@ _ENDED = ("Succeeded", "Failed")
 async def slipped_check(view: ClusterView, state: State) -> Check:
     """In the first namespaces with grants."""
     namespaces = sorted({grant.metadata.namespace for grant in state.index.all_grants()})[:_NAMESPACES_LOOKED_AT]
+    if not namespaces:
+        if state.unseen_grants:
+            return unseen("pods", state.unseen_grants, "pull grants cannot be looked at")
+        return good("pods", "no namespace has a pull grant yet")
     slipped, looked_at = [], 0
     for namespace in namespaces:
         found = await view.list(POD, namespace)
         if found.problem:
-            return warning("pods", f"of {namespace} cannot be looked at: {found.problem}")
+            return unseen("pods", found.problem, f"those of {namespace} cannot be looked at")
         for pod in found.items:
             if (pod.get("status") or {}).get("phase") in _ENDED:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Kind
 from registry_access.state.index import ResourceIndex
@@ -28,8 +28,13 @@ class State:
     unseen_grants: str = ""
 
     def workspaces(self, only: str = "") -> list[str]:
-        """Those that are labelled; `only`: that one."""
-        return [only] if only else list(self.index.workspaces())
+        """Those that are labelled and stay; `only`: that one."""
+        return [only] if only else [name for name in self.index.workspaces() if not self.is_going(name)]
+
+    def is_going(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted, as far as that can be seen."""
+        found = self.index.namespace(namespace)
+        return found is not None and found.deleting
 
 
 async def read_state(api: KubernetesApi, workspace: str = "") -> State:
@@ -37,20 +42,20 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
     state = State()
     problems: list[InvalidManifest] = []
     feed = Feed(state.index, problems.append)
-    unread = []
+    unread: list[Check] = []
+    remedy = "" if workspace else "; with --workspace, one of your own namespaces can be looked at"
     for kind in _KINDS:
         if kind is Kind.NAMESPACE and workspace:
             continue
         if problem := await _read(api, feed, Scope(kind, workspace if kind.namespaced else "")):
-            unread.append(f"{PLURALS[kind]}: {problem}")
+            unread.append(unseen(f"state {PLURALS[kind]}", problem + remedy, "cannot be read"))
     secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
     answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
     state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
     state.unseen_grants = await _read_grants(api, feed, state.index)
     index = state.index
     counts = f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
-    remedy = "" if workspace else "; with --workspace, what is in one of your own namespaces can be looked at"
-    state.checks = [warning("state", f"cannot be read: {told}{remedy}") for told in unread] or [good("state", f"read: {counts}")]
+    state.checks = unread or [good("state", f"read: {counts}")]
     state.checks += [bad("state", str(problem)) for problem in problems]
     return state
 

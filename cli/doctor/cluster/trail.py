@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.doctor.audit import AUDIT, audit_check
 from cli.doctor.cluster.installation import Installation, entries_of
-from cli.doctor.finding import Check, warning
+from cli.doctor.finding import Check, good, unseen, warning
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.runtime.settings import Settings
 
@@ -16,7 +16,7 @@ async def trail_check(settings: Settings, installation: Installation) -> Check:
     if settings.audit_dsn != Settings().audit_dsn:
         return await audit_check(settings.audit_dsn)
     if not installation.proxy.seen:
-        return warning(AUDIT, f"where it is cannot be looked at ({installation.proxy.problem}); `{_EXEC}` looks there")
+        return unseen(AUDIT, installation.proxy.problem, f"`{_EXEC}` looks at it; where it is cannot be seen")
     entry = next((item for item in entries_of(installation.proxy) if item.get("name") == "AKUA_AUDIT_DSN"), {})
     secret = (entry.get("valueFrom") or {}).get("secretKeyRef") or {}
     if secret:
@@ -25,4 +25,4 @@ async def trail_check(settings: Settings, installation: Installation) -> Check:
         where = f"a file in the proxy's pod, {str(entry['value']).removeprefix('sqlite:///')}"
     else:
         return warning(AUDIT, "the Deployment akua-proxy says no AKUA_AUDIT_DSN: its pods keep a trail that ends with them")
-    return warning(AUDIT, f"was not looked at: it is {where}; `{_EXEC}` looks there")
+    return good(AUDIT, f"is {where}, where `{_EXEC}` looks at it")

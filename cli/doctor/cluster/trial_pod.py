@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.doctor.cluster.state import State
 from cli.doctor.cluster.view import REFUSED, ClusterView
-from cli.doctor.finding import Check, bad, good, warning
+from cli.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.label_selector import LabelSelector, Operator
 from registry_access.model.resources import PullGrant
 
@@ -18,10 +18,10 @@ async def trial_check(view: ClusterView, host: str, state: State) -> Check:
     """In the first namespace with a grant."""
     for grant in sorted(state.index.all_grants(), key=lambda item: (item.metadata.namespace, item.metadata.name)):
         labels = labels_for(grant.pod_selector)
-        if labels is not None and grant.host == host:
+        if labels is not None and grant.host == host and not state.is_going(grant.metadata.namespace):
             return await _try(view, grant, labels)
     if state.unseen_grants:
-        return warning("trial pod", f"pull grants cannot be looked at: {state.unseen_grants}")
+        return unseen("trial pod", state.unseen_grants, "pull grants cannot be looked at")
     return warning("trial pod", f"no namespace has a pull grant for {host} yet: there is nothing to try")
 
 

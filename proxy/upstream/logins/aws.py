@@ -31,17 +31,21 @@ PUBLIC_REGISTRY = "public.ecr.aws"
 PRIVATE_REGISTRY = re.compile(
     r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(?:\.cn)?)", re.ASCII
 )
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+", re.ASCII)
 _JSON = "application/x-amz-json-1.1"
 
 
 class AwsLogin:
-    """Keys from the secret, or the proxy's own AWS identity when it has none."""
+    """Keys from the secret, or the proxy's own AWS identity when it has none and `own_identity` is true."""
 
-    def __init__(self, connections: Connections, registry: str, values: Mapping[str, str], access: Access) -> None:
+    def __init__(
+        self, connections: Connections, registry: str, values: Mapping[str, str], access: Access, *, own_identity: bool = True
+    ) -> None:
         self._connections = connections
         self._registry = registry
         self._values = values
         self._access = access
+        self._own_identity = own_identity
 
     async def identity(self) -> Identity:
         service, region, host = endpoint(self._registry, self._values.get("region", ""))
@@ -59,6 +63,17 @@ class AwsLogin:
         values = self._values
         if values.get("access_key_id"):
             return Credentials(values["access_key_id"], values["secret_access_key"], values.get("session_token"))
+        if self._registry != PUBLIC_REGISTRY and not PRIVATE_REGISTRY.fullmatch(self._registry):
+            # The password would go to whatever host a workspace writes down.
+            raise LoginFailed(
+                f"{self._registry} is no Amazon ECR registry, and gets no password of the proxy's own AWS identity; put keys "
+                "into the secret"
+            )
+        if not self._own_identity:
+            raise LoginFailed(
+                "the secret holds no AWS keys, and AKUA_UPSTREAM_IDENTITY_WORKSPACES does not let this workspace use the proxy's "
+                "own AWS identity"
+            )
         try:
             found = await asyncio.to_thread(_own_credentials)
         except BotoCoreError as error:
@@ -76,6 +91,8 @@ def endpoint(registry: str, region: str) -> tuple[str, str, str]:
     region = match["region"] if match else region
     if not region:
         raise LoginFailed(f"{registry} is no Amazon ECR registry, and the secret names no region")
+    if not _REGION.fullmatch(region):  # it becomes part of a host's name
+        raise LoginFailed("the secret's region is no AWS region; write one such as eu-west-1")
     return "ecr", region, f"api.ecr.{region}.{match['suffix'] if match else 'amazonaws.com'}"
 
 

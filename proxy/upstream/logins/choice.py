@@ -25,9 +25,16 @@ def login_kind(credential: RegistryCredential) -> str:
 
 
 def choose_login(
-    credential: RegistryCredential | None, secret: ResolvedSecret | None, connections: Connections, access: Access
+    credential: RegistryCredential | None,
+    secret: ResolvedSecret | None,
+    connections: Connections,
+    access: Access,
+    *,
+    own_identity: bool = True,
 ) -> Login:
-    """The login for `credential` with the current value of its secret. Raises LoginFailed when they do not fit."""
+    """The login for `credential` with the current value of its secret. `own_identity`: whether it may be the proxy's own where
+    the secret holds no keys. Raises LoginFailed when they do not fit.
+    """
     if credential is None or secret is None or credential.type is CredentialType.ANONYMOUS:
         return AnonymousLogin()
     kind, values = login_kind(credential), secret.values
@@ -48,7 +55,7 @@ def choose_login(
             case "aws":
                 from proxy.upstream.logins.aws import AwsLogin  # botocore: 8 MB that a proxy without Amazon does not need
 
-                return AwsLogin(connections, credential.registry, values, access)
+                return AwsLogin(connections, credential.registry, values, access, own_identity=own_identity)
     except KeyError as error:
         raise LoginFailed(f"the secret of credential {credential.metadata.name} lacks {error.args[0]}") from None
     raise LoginFailed(

@@ -21,6 +21,7 @@ CORE_API_VERSION = "v1"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 WORKSPACE_LABEL = f"{GROUP}/workspace"  # on a Namespace: "true"
+TAKES_ANNOTATION = f"{GROUP}/workspaces"  # on a Namespace: whose installs it takes, comma-separated; * for any, "" for none
 SECRET_LABEL = f"{GROUP}/secret"  # on a version Secret: the workspace secret's name
 VERSION_LABEL = f"{GROUP}/version"  # on a version Secret: its number
 CURRENT_VERSION_ANNOTATION = f"{GROUP}/current-version"  # on the workspace secret

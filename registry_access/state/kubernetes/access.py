@@ -26,7 +26,8 @@ async def no_token() -> str:
 class ClusterAccess:
     """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none.
 
-    `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose.
+    `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose. `answers_maximum`: bytes
+    that its answers may have together, until `KubernetesApi.allow` says so anew; None for a server that we trust.
     """
 
     server: str
@@ -35,6 +36,7 @@ class ClusterAccess:
     tls_server_name: str | None = None
     proxy: str | None = None
     resolver: AbstractResolver | None = None
+    answers_maximum: int | None = None
 
 
 class TokenFile:

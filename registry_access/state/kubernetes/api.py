@@ -29,6 +29,7 @@ _JSON = "application/json"
 _INITIAL_EVENTS = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 _PAGE = 500
 _ATTEMPTS = 3
+_MESSAGE_MAXIMUM = 4096  # what is passed on of a server's own words
 _READ_BUFFER = 256 * 1024
 _TRANSPORT_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
@@ -63,6 +64,11 @@ class KubernetesApi:
         self._access = access
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self._allowance = access.answers_maximum
+
+    def allow(self) -> None:
+        """From here on answers may have as many bytes again as `ClusterAccess.answers_maximum` says."""
+        self._allowance = self._access.answers_maximum
 
     async def close(self) -> None:
         if self._session:
@@ -154,7 +160,7 @@ class KubernetesApi:
             async with await self._send(method, path, body, query, content_type, accept, timeout) as response:
                 if not 200 <= response.status <= 299:
                     raise await self._problem(response)
-                answer = orjson.loads(await response.read())
+                answer = orjson.loads(await self._body(response))
         except _TRANSPORT_ERRORS as error:
             raise _unreachable(error) from error
         except orjson.JSONDecodeError as error:
@@ -162,6 +168,17 @@ class KubernetesApi:
         if not isinstance(answer, dict):
             raise Unavailable("the API server answered with something that is no object")
         return answer
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        if self._allowance is None:
+            return await response.read()
+        pieces = []
+        async for piece in response.content.iter_any():
+            self._allowance -= len(piece)
+            if self._allowance < 0:
+                raise Unavailable(f"the API server answers with more than {self._access.answers_maximum:,} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def _send(
         self,
@@ -174,6 +191,8 @@ class KubernetesApi:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "akua-registry-access"}
+        if self._access.answers_maximum is not None:
+            headers["Accept-Encoding"] = "identity"  # nothing is unpacked: its size would be anything
         if token := await self._access.token():
             headers["Authorization"] = f"Bearer {token}"
         return await self._connected().request(
@@ -195,7 +214,11 @@ class KubernetesApi:
             )
             # No environment proxies and no .netrc: the address is the one that was configured.
             self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, read_bufsize=_READ_BUFFER
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                read_bufsize=_READ_BUFFER,
+                auto_decompress=self._access.answers_maximum is None,
             )
         return self._session
 
@@ -211,7 +234,7 @@ class KubernetesApi:
 
 def problem_of(code: int, status: Mapping[str, Any], retry_after: str = "") -> Exception:
     """The exception for an API server's Status (meta/v1)."""
-    message, reason = str(status.get("message") or f"the API server answered {code}"), status.get("reason")
+    message, reason = str(status.get("message") or f"the API server answered {code}")[:_MESSAGE_MAXIMUM], status.get("reason")
     errors: dict[int, type[StateError]] = {404: NotFound, 409: AlreadyExists if reason == "AlreadyExists" else Conflict}
     if code in errors:
         return errors[code](message)
@@ -232,7 +255,7 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidManifest:
     if not isinstance(causes, list) or not causes:
         return InvalidManifest(message)
     field = str(causes[0].get("field") or "").removeprefix("<nil>")
-    return InvalidManifest("; ".join(str(cause.get("message")) for cause in causes), field=field)
+    return InvalidManifest("; ".join(str(cause.get("message")) for cause in causes)[:_MESSAGE_MAXIMUM], field=field)
 
 
 def _unreachable(error: BaseException) -> Unavailable:

@@ -27,6 +27,7 @@ _CLUSTER = frozenset({"server", "certificate-authority-data", "tls-server-name"}
 _USER = frozenset({"token", "client-certificate-data", "client-key-data"})
 _CONTEXT = frozenset({"cluster", "user", "namespace"})
 _MAXIMUM = 256 * 1024
+_ANSWERS_MAXIMUM = 32 * 1024 * 1024  # ten thousand namespaces, with a grant and a Secret in each
 _REASONS = {
     "exec": "it would run a command here",
     "auth-provider": "it would run a command or call a URL from here",
@@ -68,7 +69,8 @@ def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAcc
 
     name = _text(cluster, "cluster", "tls-server-name", default="") or None
     tls = _tls(cluster, user)
-    return ClusterAccess(server, tls, bearer, name, resolver=None if allow_loopback else _CheckedResolver())
+    resolver = None if allow_loopback else _CheckedResolver()
+    return ClusterAccess(server, tls, bearer, name, resolver=resolver, answers_maximum=_ANSWERS_MAXIMUM)
 
 
 class _CheckedResolver(aiohttp.ThreadedResolver):

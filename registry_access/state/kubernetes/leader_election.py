@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry_access.model.errors import AlreadyExists, Conflict, NotFound, StateError
+from registry_access.model.errors import AkuaError, AlreadyExists, Conflict, NotFound
 from registry_access.state.kubernetes.api import Gone, KubernetesApi
 from registry_access.state.kubernetes.micro_time import micro_time
 from registry_access.state.leadership import Work
@@ -101,8 +101,12 @@ class LeaderElection:
                 return await self._take(seconds)
         except (AlreadyExists, Conflict):
             return False  # another was faster
-        except (StateError, Gone, TimeoutError) as error:
+        except (AkuaError, Gone, TimeoutError) as error:
             logger.warning("lease %s could not be taken or renewed: %s", self._name, error or "no answer in time")
+            return False
+        except Exception:
+            # Whatever it is: a process that asks no more would never lead again.
+            logger.exception("lease %s could not be taken or renewed, in an unforeseen way", self._name)
             return False
 
     async def _take(self, seconds: float) -> bool:
@@ -135,7 +139,7 @@ class LeaderElection:
 
     async def _release(self) -> None:
         """Lets the next one begin at once. Should it fail, the Lease runs out by itself."""
-        with contextlib.suppress(StateError, Gone, TimeoutError):
+        with contextlib.suppress(Exception):
             async with asyncio.timeout(2):
                 path = f"{self._collection}/{self._name}"
                 lease = await self._api.request("GET", path, timeout=2)

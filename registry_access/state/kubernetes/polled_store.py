@@ -18,6 +18,7 @@ from registry_access.state.kubernetes.listing import list_into
 from registry_access.state.kubernetes.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 
+_LIST_SECONDS = 60.0  # a server that pages without end is as good as down
 _SCOPES = (
     Scope(Kind.NAMESPACE),
     Scope(Kind.PULL_GRANT),
@@ -56,26 +57,32 @@ class PolledStore:
                     return
                 self._refuse_while_down()
             began = self._tried = time.monotonic()
+            self._store.api.allow()
             try:
-                for scope in _SCOPES:
-                    await self._list(scope)
+                async with asyncio.timeout(_LIST_SECONDS):
+                    for scope in _SCOPES:
+                        await self._list(scope)
+            except TimeoutError as error:
+                raise self._down(StateUnavailable(f"it could not be listed within {_LIST_SECONDS:g} s")) from error
             except (StateUnavailable, Gone) as error:
                 raise self._down(error) from error
+            except (AttributeError, TypeError, ValueError) as error:
+                raise self._down(StateUnavailable("it answers with something else than an API server does")) from error
             self._refreshed, self._down_until = began, float("-inf")
             self._backoff.reset()
 
     async def read(self, key: Key) -> Resource:
-        self._refuse_while_down()
+        self._begin()
         return await self._store.read(key)
 
     async def apply(self, manifest: Manifest, *, manager: str) -> Resource:
-        self._refuse_while_down()
+        self._begin()
         made = await self._store.apply(manifest, manager=manager)
         self.index.put(made)
         return made
 
     async def delete(self, key: Key, *, uid: str | None = None) -> None:
-        self._refuse_while_down()
+        self._begin()
         await self._store.delete(key, uid=uid)
         self.index.remove(key)
 
@@ -87,6 +94,10 @@ class PolledStore:
         for resource in list(self.index.of_kind(scope.kind)):
             if resource.key not in found:
                 self._feed.remove(resource.key)
+
+    def _begin(self) -> None:
+        self._refuse_while_down()
+        self._store.api.allow()
 
     def _refuse_while_down(self) -> None:
         left = self._down_until - time.monotonic()

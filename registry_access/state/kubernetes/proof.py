@@ -28,6 +28,8 @@ from registry_access.state.kubernetes.resource_path import object_path
 logger = logging.getLogger(__name__)
 HEARTBEAT_NAME = "akua-heartbeat"
 _GRACE_SECONDS = 0.9
+# Whatever an API server, or what stands before it, answers: a proof that ended would have every pull refused for ever.
+_GOES_ON = "%s could not be proven current in an unforeseen way; it is tried again"
 _GRACE_MAXIMUM = 8.0
 _KEEP_SECONDS = 3600  # heartbeats of replicas that are gone
 # The smallest valid object of each kind; no pod, host or registry can match what it names.
@@ -61,13 +63,15 @@ class HeartbeatProof:
     async def run(self) -> None:
         """For ever; ends only by cancellation."""
         count = 0
-        await self._reflector.synced.wait()
-        await self._tidy()
+        tidied = False
         while True:
             await self._reflector.synced.wait()
             count += 1
             began = time.monotonic()
             try:
+                if not tidied:
+                    tidied = True
+                    await self._tidy()
                 await self._beat(count, began)
             except NotFound:
                 if await self._make():
@@ -77,6 +81,8 @@ class HeartbeatProof:
                 if isinstance(error, Unavailable) and error.status == 0:
                     self._reflector.suspect("no answer to a heartbeat")
                 logger.debug("no heartbeat for %s: %s", self._reflector.scope, error)
+            except Exception:
+                logger.exception(_GOES_ON, self._reflector.scope)
             await asyncio.sleep(max(self._seconds - (time.monotonic() - began), 0.05))
 
     async def withdraw(self) -> None:
@@ -156,8 +162,10 @@ class ListProof:
             began = time.monotonic()
             try:
                 await self._compare(began)
-            except (StateError, Gone, ValueError) as error:
+            except (StateError, InvalidManifest, Gone) as error:
                 logger.debug("no proof for %s: %s", self._reflector.scope, error)
+            except Exception:
+                logger.exception(_GOES_ON, self._reflector.scope)
             await asyncio.sleep(max(self._seconds() - (time.monotonic() - began), 0.05))
 
     async def _compare(self, began: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import uuid
@@ -67,7 +68,7 @@ class KubernetesStore:
         self._reflectors: dict[Scope, Reflector] = {}
         self._tasks: dict[Scope, list[asyncio.Task[None]]] = {}
         self._heartbeats: list[HeartbeatProof] = []
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[Scope, asyncio.Task[None]] = {}
         self._unsubscribe: Callable[[], None] | None = None
         self._started = False
 
@@ -105,8 +106,10 @@ class KubernetesStore:
     async def stop(self) -> None:
         if self._unsubscribe:
             self._unsubscribe()
+            self._unsubscribe = None
         for scope in list(self._reflectors):
             await self._drop(scope, clear=False)
+        await asyncio.gather(*self._leaving.values())
         await asyncio.gather(*(heartbeat.withdraw() for heartbeat in self._heartbeats))
         self._heartbeats = []
         await self.api.close()
@@ -233,13 +236,18 @@ class KubernetesStore:
         """A watch of Secrets for each workspace: no right to read any others is needed."""
         wanted = self._secrets.wanted(self._index.workspaces())
         present = {scope for scope in self._reflectors if scope.kind is Kind.SECRET}
-        for scope in wanted - present:
+        for scope in wanted - present - self._leaving.keys():
             # The sync's own are too many to be listed again and again, and one more of them can beat for all.
             self._add(scope, heartbeat=bool(scope.label_selector))
-        for scope in present - wanted:
-            leaving = asyncio.create_task(self._drop(scope, clear=True))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+        for scope in present - wanted - self._leaving.keys():
+            self._leaving[scope] = asyncio.create_task(self._drop(scope, clear=True))
+            self._leaving[scope].add_done_callback(functools.partial(self._left, scope))
+
+    def _left(self, scope: Scope, task: asyncio.Task[None]) -> None:
+        """A watch is gone, and what it held; a workspace that came back meanwhile gets a new one only now."""
+        del self._leaving[scope]
+        if self._unsubscribe:
+            self._follow_workspaces()
 
     def _namespace_changed(self, change: Change) -> None:
         self._follow_workspaces()

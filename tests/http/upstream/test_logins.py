@@ -24,6 +24,7 @@ from starlette.routing import Route
 from proxy.upstream.challenge import Challenge
 from proxy.upstream.connection import Connections
 from proxy.upstream.errors import LoginFailed, RateLimited, RealmRefused
+from proxy.upstream.logins import aws
 from proxy.upstream.logins.aws import AwsLogin, endpoint, signed_request
 from proxy.upstream.logins.azure import NULL_GUID, AzureLogin
 from proxy.upstream.logins.choice import choose_login
@@ -227,6 +228,38 @@ def test_ecr_endpoints(registry: str, region: str, expected: tuple[str, str, str
 def test_a_registry_that_is_no_ecr_needs_a_region() -> None:
     with pytest.raises(LoginFailed, match="region"):
         endpoint("mirror.example", "")
+
+
+@pytest.mark.parametrize("region", ["eu-west-1.evil.example/", "evil.example#", "EU-WEST-1", "a", "eu-west-1\n", "eu_west"])
+def test_a_region_leads_to_no_other_host(region: str) -> None:
+    with pytest.raises(LoginFailed, match="no AWS region"):
+        endpoint("mirror.example", region)
+
+
+@pytest.mark.parametrize(
+    ("registry", "lent", "words"),
+    [
+        ("evil.example", True, "gets no password of the proxy's own AWS identity"),
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.example", True, "gets no password"),
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", False, "AKUA_UPSTREAM_IDENTITY_WORKSPACES"),
+    ],
+)
+async def test_the_proxy_s_own_aws_identity_is_not_anybody_s(
+    registry: str, lent: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "_own_credentials", lambda: pytest.fail("nobody may ask for it"))
+    made = credential("AWS", registry)
+    secret = ResolvedSecret("1", {"region": "eu-west-1"}, "f")
+    login = choose_login(made, secret, Connections(UpstreamSettings()), ACCESS, own_identity=lent)
+    with pytest.raises(LoginFailed, match=words):
+        await login.identity()
+
+
+def test_whose_own_identity_is_lent_is_a_setting() -> None:
+    assert UpstreamSettings().lends_identity("acme")
+    assert UpstreamSettings(identity_workspaces=("acme",)).lends_identity("acme")
+    assert not UpstreamSettings(identity_workspaces=("acme",)).lends_identity("globex")
+    assert not UpstreamSettings(identity_workspaces=()).lends_identity("acme")
 
 
 def test_requests_are_signed_by_the_published_key_derivation(monkeypatch: pytest.MonkeyPatch) -> None:

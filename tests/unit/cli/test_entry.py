@@ -17,7 +17,7 @@ def akua(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run([AKUA, *arguments], env=outside | environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("program", ["serve", "proxy", "webhook"])
+@pytest.mark.parametrize("program", ["serve", "proxy", "webhook", "node-trust"])
 def test_a_wrong_setting_ends_a_program_with_one_line(program: str) -> None:
     ended = akua(program, AKUA_STATE="cloud")
     assert (ended.returncode, ended.stdout) == (2, "")

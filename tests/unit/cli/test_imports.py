@@ -16,6 +16,7 @@ _COMMAND_LINE = ("typer", "pydantic", "rich", "httpx", "ruamel", "jinja2")
     [
         ("cli.main", _STORES),
         ("cli.programs", _STORES + _COMMAND_LINE),
+        ("cli.node_trust_program", (*_STORES, *_COMMAND_LINE, "proxy", "webhook")),
         ("registry_access.state.kubernetes", _STORES + _COMMAND_LINE),
         ("proxy.app", _STORES + _COMMAND_LINE),
     ],

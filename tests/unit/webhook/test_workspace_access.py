@@ -107,7 +107,8 @@ async def test_somebody_elses_is_left_alone(index: ResourceIndex) -> None:
         metadata = {"name": "akua-proxy", "namespace": name, "uid": name}
         bindings.present[name] = {"metadata": metadata, "roleRef": {"name": "theirs"}}
     before = copy.deepcopy(bindings.present)
-    await WorkspaceAccess(index, bindings).look()
+    (problem,) = await WorkspaceAccess(index, bindings).look()
+    assert problem.startswith("namespace acme: RoleBinding akua-proxy is there already and is not ours")
     assert {name: bindings.present[name] for name in before} == before
 
 

@@ -44,7 +44,7 @@ def node_trust(ready: int, wanted: int, host: str = HOST) -> Look:
         (ABSENT, ["192.0.2.1"], [("good", "name")], "oci.akua.dev is 192.0.2.1 here; nodes must resolve it too"),
         (ABSENT, [], [("bad", "name")], "no pod can pull; give it a public name and certificate"),
         (HIDDEN, ["192.0.2.1"], [("good", "name")], "cannot be looked at"),
-        (HIDDEN, [], [("warning", "name")], "does not resolve here; whether akua-node-trust tells the nodes cannot be looked at"),
+        (HIDDEN, [], [("unseen", "name")], "does not resolve here; whether akua-node-trust tells the nodes cannot be looked at"),
     ],
 )
 def test_nodes_find_the_proxy_by_a_public_name_or_because_they_are_told(
@@ -79,7 +79,7 @@ def test_processes_and_their_endpoints() -> None:
     ("look", "finding", "says"),
     [
         (ABSENT, "bad", "kubectl apply -k"),
-        (HIDDEN, "warning", "cannot be looked at: not allowed"),
+        (HIDDEN, "unseen", "cannot be looked at: not allowed"),
         (seen(deployment(replicas=0)), "bad", "scale deployment akua-proxy"),
         (seen(deployment()), "good", "2 of 2 pods are ready"),
     ],
@@ -112,7 +112,7 @@ def registered(bundle: str, **client: Any) -> Look:
         (registered(BUNDLE, service=None, url="https://10.0.0.1/mutate"), BUNDLE, "warning", "leads to https://10.0.0.1/mutate"),
         (seen({"webhooks": []}), BUNDLE, "bad", "names no webhook"),
         (ABSENT, BUNDLE, "bad", "no pod is rewritten"),
-        (HIDDEN, BUNDLE, "warning", "cannot be looked at"),
+        (HIDDEN, BUNDLE, "unseen", "cannot be looked at"),
     ],
 )
 def test_the_registration(registration: Look, ca: str, finding: str, says: str) -> None:
@@ -123,7 +123,7 @@ def test_the_registration(registration: Look, ca: str, finding: str, says: str) 
 
 def test_a_ca_that_may_not_be_seen_is_not_compared() -> None:
     (check,) = registration_checks(Installation(HOST, registration=registered(BUNDLE), ca=HIDDEN))
-    assert (str(check.finding), "cannot be compared: not allowed" in check.detail) == ("warning", True)
+    assert (str(check.finding), "cannot be compared: not allowed" in check.detail) == ("unseen", True)
 
 
 @pytest.mark.parametrize(
@@ -194,10 +194,10 @@ def test_the_way_of_a_node_that_resolves_the_name(answer: Answer, ours: bool, fo
 async def test_without_an_address_or_a_ca_there_is_no_way_to_go() -> None:
     told_nodes = Installation(HOST, node_trust=node_trust(1, 1), service=ABSENT, ca=seen({"data": {"ca.crt": BUNDLE}}))
     assert findings(*await route_checks(told_nodes, [])) == [("bad", "route")]
-    assert findings(*await route_checks(replace(told_nodes, service=HIDDEN), [])) == [("warning", "route")]
+    assert findings(*await route_checks(replace(told_nodes, service=HIDDEN), [])) == [("unseen", "route")]
     service = seen({"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": 443}]}})
     assert findings(*await route_checks(replace(told_nodes, service=service, ca=ABSENT), [])) == [("bad", "trust")]
-    assert findings(*await route_checks(replace(told_nodes, service=service, ca=HIDDEN), [])) == [("warning", "trust")]
+    assert findings(*await route_checks(replace(told_nodes, service=service, ca=HIDDEN), [])) == [("unseen", "trust")]
     assert await route_checks(Installation(HOST), []) == [], "the name is what is bad"
 
 
@@ -235,7 +235,7 @@ async def test_certificates_that_are_not_there_or_may_not_be_seen() -> None:
     found = told(await certificate_checks(api.view, Installation(HOST), NOW))
     assert found["certificate akua-ca"][0] == "warning"
     assert found["certificate akua-webhook-tls"][0] == "bad"
-    assert found["certificate akua-proxy-tls"][0] == "warning"
+    assert found["certificate akua-proxy-tls"][0] == "unseen"
     hidden = told(await certificate_checks(api.view, Installation(HOST, ca=HIDDEN), NOW))
     assert "cannot be looked at" in hidden["certificate akua-ca"][1]
 

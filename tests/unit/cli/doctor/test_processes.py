@@ -65,7 +65,7 @@ async def test_where_the_processes_cannot_be_counted_one_proof_will_do() -> None
     api.refused.add(f"{GROUP}/namespaces/akua-system/installs/akua-heartbeat")
     found = told(await freshness_checks(api.view, Installation(HOST, proxy=HIDDEN, webhook=HIDDEN), 15.0, NOW))
     assert found["freshness namespaces"][0] == "good"
-    assert found["freshness installs"][0] == "warning"
+    assert found["freshness installs"][0] == "unseen"
 
 
 def lease(holder: str, age: float) -> Look:
@@ -81,7 +81,7 @@ def lease(holder: str, age: float) -> Look:
         (lease("", 1), "bad", "nobody holds the Lease"),
         (seen({"spec": {"holderIdentity": "akua-1"}}), "bad", "never"),
         (ABSENT, "bad", "nobody holds the Lease"),
-        (HIDDEN, "warning", "cannot be looked at"),
+        (HIDDEN, "unseen", "cannot be looked at"),
     ],
 )
 def test_somebody_leads(look: Look, finding: str, says: str) -> None:
@@ -110,7 +110,7 @@ async def test_each_account_has_what_it_needs_and_no_more() -> None:
         "may create pods, which it does not need: which binding of yours gives it?",
     )
     api.refused.add("/apis/authorization.k8s.io/v1/subjectaccessreviews")
-    assert {finding for finding, _ in findings(*await account_checks(api.view))} == {"warning"}
+    assert {finding for finding, _ in findings(*await account_checks(api.view))} == {"unseen"}
 
 
 async def test_what_the_person_may_is_said_by_workspace() -> None:
@@ -124,7 +124,7 @@ async def test_what_the_person_may_is_said_by_workspace() -> None:
     many = await own_checks(FakeApi().view, [f"w{number}" for number in range(50)])
     assert len(many) == 11
     refused = FakeApi(refused={"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"})
-    assert findings(*await own_checks(refused.view, ["acme"])) == [("warning", "rights")]
+    assert findings(*await own_checks(refused.view, ["acme"])) == [("unseen", "rights")]
 
 
 async def test_the_proxy_is_let_into_each_workspace() -> None:
@@ -140,7 +140,7 @@ async def test_the_proxy_is_let_into_each_workspace() -> None:
         ("bad", "workspace initech"),
     ]
     api.refused.add(path)
-    assert findings(*await workspace_checks(api.view, ["acme"])) == [("warning", "workspaces")]
+    assert findings(*await workspace_checks(api.view, ["acme"])) == [("unseen", "workspaces")]
 
 
 def grant(namespace: str, **spec: Any) -> Manifest:
@@ -221,6 +221,16 @@ def running(name: str, image: str, phase: str = "Running", **metadata: Any) -> M
     return {"metadata": {"name": name, "namespace": "shop-prod", **metadata}, "spec": spec, "status": {"phase": phase}}
 
 
+async def test_namespaces_that_go_are_neither_tried_nor_missed() -> None:
+    label = {"registry.akua.dev/workspace": "true"}
+    going = {"name": "going", "labels": label, "deletionTimestamp": "2026-11-25T00:00:00Z"}
+    api = granted(grant("going"))
+    api.objects["/api/v1/namespaces/going"] = {"metadata": going}
+    state = await read_state(api.api)
+    assert state.workspaces() == []
+    assert "nothing to try" in (await trial_check(api.view, HOST, state)).detail
+
+
 async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
     api = granted(grant("shop-prod", podSelector={"matchLabels": {"app": "shop"}}))
     labels = {"app": "shop"}
@@ -239,8 +249,10 @@ async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
     check = await slipped_check(api.view, await read_state(api.api))
     assert (str(check.finding), check.detail) == ("good", "none of 3 in 1 namespaces slipped past the webhook")
     api.refused.add(path)
-    check = await slipped_check(api.view, await read_state(api.api))
-    assert (str(check.finding), "cannot be looked at" in check.detail) == ("warning", True)
+    assert findings(await slipped_check(api.view, await read_state(api.api))) == [("unseen", "pods")]
+    assert "no namespace" in (await slipped_check(api.view, await read_state(FakeApi().api))).detail
+    hidden = FakeApi(refused={f"{GROUP}/pullgrants"})
+    assert findings(await slipped_check(hidden.view, await read_state(hidden.api))) == [("unseen", "pods")]
 
 
 @pytest.mark.parametrize(
@@ -267,9 +279,9 @@ async def test_the_trail_is_looked_at_where_it_is_known_and_else_said_where_it_i
     )
     reference = {"valueFrom": {"secretKeyRef": {"name": "akua-audit", "key": "dsn"}}}
     check = await trail_check(Settings(), proxy(reference))
-    assert (str(check.finding), "Secret akua-audit (dsn)" in check.detail) == ("warning", True)
+    assert (str(check.finding), "Secret akua-audit (dsn)" in check.detail) == ("good", True)
     assert "says no AKUA_AUDIT_DSN" in (await trail_check(Settings(), proxy({}))).detail
-    assert "cannot be looked at" in (await trail_check(Settings(), Installation(HOST, proxy=HIDDEN))).detail
+    assert str((await trail_check(Settings(), Installation(HOST, proxy=HIDDEN))).finding) == "unseen"
     there = await trail_check(Settings(audit_dsn=f"sqlite:///{tmp_path}/audit.db"), proxy({}))
     assert "is not there yet" in there.detail
 
@@ -303,7 +315,7 @@ async def test_the_state_is_read_as_far_as_it_may_be() -> None:
     assert "`akua credential test refused` tries it again" in found["credential acme/refused"][1]
     api.refused |= {"/api/v1/namespaces/acme/secrets", f"{GROUP}/products"}
     state = await read_state(api.api)
-    assert findings(*state.checks)[0] == ("warning", "state")
+    assert findings(*state.checks)[0] == ("unseen", "state products")
     assert "--workspace" in state.checks[0].detail
     found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))
     assert found["credential acme/good"][0] == "warning"

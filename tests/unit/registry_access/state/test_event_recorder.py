@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from registry_access.model.errors import NotFound, StateError, StateUnavailable
-from registry_access.model.occurrence import Occurrence
+from registry_access.model.occurrence import EventReason, Occurrence
 from registry_access.model.resources import Key, Kind
 from registry_access.state import event_recorder
 from registry_access.state.event_recorder import EventRecorder, LogEvents
@@ -51,7 +51,7 @@ class Recorded:
 
     def record(self, note: str = "first", install: str = "shop", alike: str = "install-revoked") -> None:
         key = Key(Kind.INSTALL, "acme", install)
-        self.recorder.record(Occurrence(key, "uid-1", True, "PullRefused", "Pull", note, alike))
+        self.recorder.record(Occurrence(key, "uid-1", True, EventReason.PULL_REFUSED, "Pull", note, alike))
 
     async def after(self, seconds: float) -> list[tuple[str, str, int]]:
         """What is written once so many seconds have gone by."""
@@ -174,7 +174,11 @@ async def test_a_bug_in_the_writer_does_not_end_it(recorded: Recorded, monkeypat
 
 async def test_without_a_cluster_it_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     recorder = EventRecorder(LogEvents())
-    for warning, reason in ((True, "PullRefused"), (True, "PullRefused"), (False, "TokenRotated")):
+    for warning, reason in (
+        (True, EventReason.PULL_REFUSED),
+        (True, EventReason.PULL_REFUSED),
+        (False, EventReason.TOKEN_ROTATED),
+    ):
         recorder.record(Occurrence(Key(Kind.INSTALL, "acme", "shop"), "u", warning, reason, "Pull", f"why {reason}"))
     with caplog.at_level(logging.INFO):
         await recorder.write(flush=True)

@@ -88,3 +88,25 @@ async def test_what_finds_no_room_or_no_trail_is_counted(monkeypatch: pytest.Mon
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert b"akua_admission_audit_drops_total 5.0" in telemetry.exposition()
+
+
+async def test_a_bug_ends_no_recording(trail: SqlAuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    observer = AdmissionAudit(trail, Telemetry())
+    record, bugs = trail.record, [RuntimeError("a bug")]
+
+    async def recording(*given: Any) -> None:
+        if bugs:
+            raise bugs.pop()
+        await record(*given)
+
+    monkeypatch.setattr(trail, "record", recording)
+    task = asyncio.create_task(observer.run())
+    observer(*review(grant("shop", "ghcr.io/acme/*"), name="first"))
+    while bugs:
+        await asyncio.sleep(0.005)
+    observer(*review(grant("shop", "ghcr.io/acme/*"), name="second"))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    rows = (await trail.query(AuditQuery())).rows
+    assert [row.event.pod for row in rows] == ["shop-prod/second"]

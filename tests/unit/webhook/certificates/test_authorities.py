@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 
 from registry_access.model.errors import InvalidInput
 from registry_access.runtime.certificate_authority import certificates_in, has_issued
@@ -140,3 +141,21 @@ def test_expired_times_come_from_the_certificate() -> None:
     first = Authorities.first(NOW, TIMES)
     assert first.members[0].expiry == NOW + CA_DAYS * DAY
     assert replace(first.members[0], key=None).expiry == first.members[0].expiry
+
+
+def test_one_of_a_clock_that_was_wrong_is_followed_at_once_and_trusted_a_while() -> None:
+    ahead = Authorities.first(NOW + 700 * DAY, TIMES)
+    served = [served_by(ahead, NOW + 700 * DAY)]
+    mended = ahead.after(NOW, TIMES, served)
+    assert trusts(mended, served[0])
+    fresh = served_by(mended, NOW)
+    assert x509.load_pem_x509_certificate(mended.signer(NOW).pair.certificate).not_valid_before_utc.timestamp() < NOW
+    assert has_issued(mended.current(NOW).certificate, fresh)
+    read = Authorities.from_data(mended.to_data())
+    assert read.after(NOW + 5, TIMES, [fresh]) == read == mended, "once"
+    assert len(read.after(NOW + TIMES.grace + 5, TIMES, [fresh]).members) == 1
+
+
+def test_a_clock_that_is_a_little_behind_changes_nothing() -> None:
+    first = Authorities.first(NOW, TIMES)
+    assert first.after(NOW - 1800, TIMES, [served_by(first, NOW)]) == first

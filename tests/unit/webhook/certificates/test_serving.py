@@ -76,6 +76,7 @@ def test_one_that_is_good_stays() -> None:
     [
         (made(), HOSTS, 60 * DAY + 1, False),  # thirty days left
         (made(), HOSTS, 200 * DAY, False),  # expired
+        (made(NOW + 700 * DAY), HOSTS, 0, False),  # of a clock that was wrong: nobody believes it yet
         (made(), (*HOSTS, "pull.example.com"), 0, False),
         (made(), HOSTS[:1], 0, False),  # the Service's address is another's now
         (made(), HOSTS, 0, True),
@@ -99,3 +100,13 @@ def test_during_a_rotation_the_bundle_comes_first_and_the_certificate_when_the_n
     later = NOW + times.requested_ahead
     entries = entries_to_write(found, rotated, HOSTS, later, requested=False)
     assert has_issued(rotated.members[-1].certificate, entries["tls.crt"])
+
+
+def test_while_the_key_of_the_current_ca_is_lost_a_new_one_is_made_once() -> None:
+    times = RotationTimes()
+    recovered = Authorities.first(NOW, times, [AUTHORITIES.members[0].certificate])
+    hosts = (*HOSTS, "10.96.0.8")
+    entries = entries_to_write(made(), recovered, hosts, NOW, requested=False)
+    assert has_issued(recovered.members[-1].certificate, entries["tls.crt"])
+    again = Secret(made().metadata, "kubernetes.io/tls", entries)
+    assert entries_to_write(again, recovered, hosts, NOW + 5, requested=False) == {}

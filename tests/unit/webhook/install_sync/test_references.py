@@ -91,3 +91,21 @@ def test_a_namespace_that_begins_to_be_deleted_makes_one(references: InstallRefe
     deleting = space("prod", tier="gold")
     deleting["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert references.targeting(namespace("prod", tier="gold"), Namespace.from_manifest(deleting)) == {SHOP, SELECTED}
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, ""), ("", "acme"), ("acme", None)])
+def test_whose_installs_a_namespace_takes_concerns_all_that_target_it(before: str | None, after: str | None) -> None:
+    index = ResourceIndex()
+    index.put(install("named", {"namespace": "eu"}))
+    index.put(install("chosen", GOLD))
+    index.put(install("elsewhere", {"namespace": "us"}))
+    references = InstallReferences(index)
+    states = [made(space("eu", tier="gold") | {"metadata": metadata(said)}) for said in (before, after)]
+    assert all(isinstance(state, Namespace) for state in states)
+    found = references.targeting(*(state for state in states if isinstance(state, Namespace)))
+    assert found == {("acme", "named"), ("acme", "chosen")}
+
+
+def metadata(said: str | None) -> dict[str, Any]:
+    annotations = {} if said is None else {"registry.akua.dev/workspaces": said}
+    return {"name": "eu", "labels": {"tier": "gold"}, "annotations": annotations}

@@ -1,0 +1,84 @@
+"""Whose installs a namespace takes: its annotation, which no member of a workspace can write, decides what goes there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from registry_access.model.resources import Key, Kind, Metadata, Namespace
+from tests.support.install_sync import Synced, shop, space
+from tests.support.state_conformance import until
+from webhook.install_sync.admittance import Admittance
+
+TAKES = "registry.akua.dev/workspaces"
+PROD = Key(Kind.NAMESPACE, "", "prod")
+
+
+def namespace(said: str | None, name: str = "prod") -> Namespace:
+    return Namespace(Metadata(name, annotations={} if said is None else {TAKES: said}))
+
+
+@pytest.mark.parametrize(
+    ("said", "any_takes", "annotated_takes"),
+    [
+        (None, True, False),
+        ("", False, False),
+        ("acme", True, True),
+        (" globex , acme ", True, True),
+        ("globex", False, False),
+        ("acme-2,ac", False, False),
+        ("*", True, True),
+    ],
+)
+def test_what_a_namespace_says(said: str | None, any_takes: bool, annotated_takes: bool) -> None:
+    found = namespace(said)
+    assert Admittance().takes(found, "acme") is any_takes
+    assert Admittance(unsaid=False).takes(found, "acme") is annotated_takes
+    assert bool(Admittance().refusal("prod", found, "acme")) is not any_takes
+
+
+def test_a_workspace_s_own_namespace_is_its_own_unless_it_says_otherwise() -> None:
+    assert Admittance(unsaid=False).takes(namespace(None, "acme"), "acme")
+    assert not Admittance(unsaid=False).takes(namespace("globex", "acme"), "acme")
+
+
+def test_one_that_is_not_known_is_not_let_into_where_all_must_say_so() -> None:
+    assert Admittance().refusal("prod", None, "acme") == "", "writing will show"
+    assert TAKES in Admittance(unsaid=False).refusal("prod", None, "acme")
+
+
+def annotated(said: str | None) -> dict[str, Any]:
+    return {"metadata": {"annotations": {TAKES: said}}}
+
+
+async def test_a_named_one_that_does_not_take_it_is_told_and_left_empty(synced: Synced) -> None:
+    await synced.store.create(space("prod") | {"metadata": {"name": "prod", "annotations": {TAKES: "globex"}}})
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("False", "TargetFailed"))
+    message = synced.install().status.targets[0].message
+    assert message.startswith("namespace prod takes no installs of workspace acme: its annotation registry.akua.dev/workspaces")
+    assert synced.grant() is None
+    assert synced.secret() is None
+    await synced.store.patch(PROD, annotated("globex,acme"))
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    assert synced.grant() is not None
+
+
+async def test_one_that_takes_it_no_more_is_cleared(synced: Synced) -> None:
+    await synced.store.create(space("prod"))
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    await synced.store.patch(PROD, annotated(""))
+    await until(lambda: synced.grant() is None and synced.secret() is None)
+    await until(lambda: synced.condition("Synced") == ("False", "TargetFailed"))
+
+
+async def test_a_selector_finds_only_those_that_take_it(synced: Synced) -> None:
+    await synced.store.create(space("prod", shop="yes"))
+    await synced.store.create(space("eu") | {"metadata": {"name": "eu", "labels": {"shop": "yes"}, "annotations": {TAKES: ""}}})
+    await synced.store.create(shop(targets=[{"namespaceSelector": {"matchLabels": {"shop": "yes"}}}]))
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    assert [target.namespace for target in synced.install().status.targets] == ["prod"]
+    await synced.store.patch(Key(Kind.NAMESPACE, "", "eu"), annotated("*"))
+    await until(lambda: synced.grant("eu") is not None)
