@@ -66,7 +66,7 @@ class InstallSyncParts:
         self.telemetry.install_sync_leading.set(1)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.key_care.run(), name="key care")
+                tasks.create_task(steadily("key care", self.key_care.run), name="key care")
                 tasks.create_task(self.controller.run(), name="install sync")
                 for name, work in self.chores.items():
                     tasks.create_task(steadily(name, work), name=name)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cli.certificates import WEBHOOK_NAMES, LocalAuthority
 from cli.install_sync import InstallSyncParts, build_install_sync
-from cli.leader_chores import kept_secrets
+from cli.leader_chores import kept_secrets, steadily
 from cli.secret_certificate import SecretCertificate
 from cli.wiring import DECIDING, Proxy, SystemSecrets, open_store, redact_secrets, start_proxy
 from registry_access.audit.interface import AuditTrail
@@ -103,7 +103,7 @@ class Process:
                 self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
                 stack.push_async_callback(self.proxy_parts.stop)
                 care = KeyCare(store, ACCESS_TOKEN_KEYS, self.settings.access_token_lifetime, time.time)
-                stack.push_async_callback(_cancel, asyncio.create_task(care.run(), name="key care"))
+                stack.push_async_callback(_cancel, asyncio.create_task(steadily("key care", care.run), name="key care"))
                 apps[PROXY].app = self.proxy_parts.app
             if self.webhook:
                 self.sync = await build_install_sync(self.settings, store, self.telemetry)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cli.install_sync import InstallSyncParts
 from cli.leader_chores import kept_secrets, leader_chores, steadily
 from cli.process import Process
 from registry_access.runtime.settings import Settings, load_settings
+from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
 from tests.support.state_conformance import until
 
@@ -71,6 +74,31 @@ async def test_a_bug_in_one_piece_of_work_does_not_end_it(monkeypatch: pytest.Mo
 
     task = asyncio.create_task(steadily("certificates", work))
     await until(lambda: len(begun) > 2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_bug_in_the_care_for_keys_interrupts_no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.leader_chores._PAUSE_SECONDS", 0.0)
+    begun: list[str] = []
+
+    class Work:
+        def __init__(self, name: str, *, fails: bool) -> None:
+            self.name, self.fails = name, fails
+
+        async def run(self) -> None:
+            begun.append(self.name)
+            if self.fails:
+                raise RuntimeError("a bug")
+            await asyncio.Event().wait()
+
+    care, sync = Work("care", fails=True), Work("sync", fails=False)
+    nothing: Any = None
+    parts = InstallSyncParts(nothing, sync, nothing, care, nothing, nothing, {}, Telemetry())  # type: ignore[arg-type]
+    task = asyncio.create_task(parts._work())
+    await until(lambda: begun.count("care") > 2)
+    assert begun.count("sync") == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
