@@ -11,6 +11,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from cli.cluster_access import cluster_access
+from cli.trail_opening import PROXY_PATIENCE, is_remote, open_trail
 from proxy.app import TOKEN_PATH, create_proxy_app
 from proxy.authentication import Authenticator, TokenKeys
 from proxy.oci_errors import Challenger
@@ -168,7 +169,7 @@ async def start_proxy(
     events = event_recorder(settings, store, telemetry, "akua-proxy")
     told = PullEvents(index, events)
     trail = ObservedTrail(sql_trail(settings.audit_dsn, writer=settings.audit_writer), usage.observe, told.observe)
-    await trail.start()
+    await open_trail(trail, PROXY_PATIENCE if is_remote(settings.audit_dsn) else 0)
     usage.start()
     events.start()
     await ensure_keys(store, ACCESS_TOKEN_KEYS)

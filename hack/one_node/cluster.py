@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import binaries, debian_packages, leftovers, network
+from . import binaries, cgroups, debian_packages, leftovers, network
 from .api_client import ApiClient
 from .certificates import Authority, KeyPair
 from .containerd import Containerd
@@ -98,6 +98,7 @@ class Cluster:
         containerd = Containerd(self.folder, self.daemons)
         if not control_plane_only:
             self._claim_node()
+            cgroups.hand_down()
             network.connect(self.folder)
             containerd.start()
         api = ApiClient(plane.server, plane.authority, plane.admin)

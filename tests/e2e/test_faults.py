@@ -185,6 +185,28 @@ def system_pods(installation: Installation) -> list[str]:
     return installation.cluster.kubectl("-n", SYSTEM, "get", "pods", "-l", "registry.akua.dev/part", "-o", "name").split()
 
 
+def test_a_webhook_starts_without_the_database_of_the_trail(tenant: Tenant) -> None:
+    """Admission needs none; what it did is recorded when the database can be reached again."""
+    cluster = tenant.installation.cluster
+
+    def select(name: str) -> None:
+        """Which pods the database's Service leads to; nobody is told to connections that stand."""
+        patch = json.dumps({"spec": {"selector": {"app.kubernetes.io/name": name}}})
+        cluster.kubectl("-n", SYSTEM, "patch", "service", "akua-postgresql", "-p", patch)
+
+    select("nobody")
+    try:
+        cluster.kubectl("-n", SYSTEM, "rollout", "restart", "deployment/akua-webhook")
+        cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/akua-webhook", "--timeout=100s")
+        assert tenant.admitted(tenant.image("web")) == tenant.proxied("web")
+        tenant.start("meanwhile", tenant.image("web"))
+        tenant.wait_for("meanwhile", "Running")
+    finally:
+        select("akua-postgresql")
+    recorded = f"{tenant.namespace}/meanwhile"
+    until(lambda: [row for row in tenant.audit() if row["pod"] == recorded], seconds=PATIENCE)
+
+
 def test_no_webhook_at_all(tenant: Tenant, namespace: str) -> None:
     """Pods are created as they were written, so that a cluster can always start; where it fails closed, they are refused."""
     installation, cluster = tenant.installation, tenant.installation.cluster

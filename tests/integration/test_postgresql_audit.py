@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from cli.trail_opening import PROXY_PATIENCE, open_trail
 from registry_access.audit.interface import AuditQuery
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import AuditUnavailable
@@ -96,3 +97,17 @@ async def test_a_server_that_goes_away_refuses_in_time_loses_nothing_and_recover
 async def test_a_server_that_is_not_there_is_said_plainly() -> None:
     with pytest.raises(AuditUnavailable, match="cannot be opened"):
         await SqlAuditTrail("postgresql://akua:canary@127.0.0.1:1/audit").start()
+
+
+async def test_a_server_that_comes_later_is_waited_for(server: PostgreSql, database: str) -> None:
+    server.stop()
+    trail = SqlAuditTrail(database)
+    with pytest.raises(AuditUnavailable):
+        await open_trail(trail, 0)
+    opening = asyncio.create_task(open_trail(trail, PROXY_PATIENCE))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(server.start)
+    await asyncio.wait_for(opening, 60)
+    await trail.begin(event())
+    assert (await trail.verify()).records == 1
+    await trail.stop()
