@@ -9,12 +9,13 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Key, Kind, Namespace, Resource, resource_from_manifest
-from registry_access.model.resources.metadata import GROUP
+from registry_access.model.resources.metadata import GROUP, SYSTEM_NAMESPACE
 from registry_access.state.index import ResourceIndex
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_LABEL = f"{GROUP}/heartbeat"
 HEARTBEAT_PREFIX = f"heartbeat.{GROUP}/"
+HEARTBEAT_NAME = "akua-heartbeat"
 
 
 class Feed:
@@ -85,9 +86,11 @@ def is_older(version: str, other: str) -> bool:
 
 
 def is_heartbeat(manifest: Mapping[str, Any]) -> bool:
-    """Whether an object is there only to be seen through the watch."""
-    labels = manifest.get("metadata", {}).get("labels")
-    return isinstance(labels, Mapping) and HEARTBEAT_LABEL in labels
+    """Whether an object is there only to be seen through the watch. By its name in our own namespace, not by its label: whoever
+    may write that on an install would hide from us that it was revoked.
+    """
+    metadata = manifest.get("metadata", {})
+    return (metadata.get("name"), metadata.get("namespace")) == (HEARTBEAT_NAME, SYSTEM_NAMESPACE)
 
 
 def _without_heartbeats(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from registry_access.state.kubernetes.feed import HEARTBEAT_PREFIX
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.state.kubernetes.feed import HEARTBEAT_PREFIX, is_heartbeat
 
 
 class HeartbeatEcho:
-    """`note` is shown every object that the watch brings."""
+    """`note` is shown every object that the watch brings, and believes the one that is ours to annotate: the replica's name is no
+    secret, and a heartbeat from elsewhere would prove a dead watch fresh.
+    """
 
     def __init__(self, replica: str) -> None:
         self._annotation = HEARTBEAT_PREFIX + replica
@@ -18,7 +21,10 @@ class HeartbeatEcho:
         self._seen = asyncio.Event()
 
     def note(self, item: Mapping[str, Any]) -> None:
-        annotations = item.get("metadata", {}).get("annotations")
+        metadata = item.get("metadata", {})
+        if not is_heartbeat(item) and (metadata.get("name"), metadata.get("namespace", "")) != (SYSTEM_NAMESPACE, ""):
+            return
+        annotations = metadata.get("annotations")
         count = annotations.get(self._annotation) if isinstance(annotations, dict) else None
         if isinstance(count, str) and (digits := count.rpartition("-")[2]).isdigit():
             self._count = max(self._count, int(digits))

@@ -21,12 +21,11 @@ from registry_access.state.kubernetes.api import (
     KubernetesApi,
     Unavailable,
 )
-from registry_access.state.kubernetes.feed import HEARTBEAT_LABEL, HEARTBEAT_PREFIX, is_older, key_in, version_in
+from registry_access.state.kubernetes.feed import HEARTBEAT_LABEL, HEARTBEAT_NAME, HEARTBEAT_PREFIX, is_older, key_in, version_in
 from registry_access.state.kubernetes.reflector import Reflector
 from registry_access.state.kubernetes.resource_path import object_path
 
 logger = logging.getLogger(__name__)
-HEARTBEAT_NAME = "akua-heartbeat"
 _GRACE_SECONDS = 0.9
 # Whatever an API server, or what stands before it, answers: a proof that ended would have every pull refused for ever.
 _GOES_ON = "%s could not be proven current in an unforeseen way; it is tried again"
