@@ -11,8 +11,7 @@ from cli.doctor.finding import Check, bad, good, unseen, warning
 from cli.presentation import span
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.feed import HEARTBEAT_PREFIX
-from registry_access.state.kubernetes.proof import HEARTBEAT_NAME
+from registry_access.state.kubernetes.feed import HEARTBEAT_NAME, HEARTBEAT_PREFIX
 from registry_access.state.kubernetes.resource_path import PLURALS
 
 _PROXY_WATCHES = frozenset({Kind.NAMESPACE, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
