@@ -28,6 +28,7 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 _JSON = "application/json"
 _INITIAL_EVENTS = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 _PAGE = 500
+_PAGE_OF_SECRETS = 100  # each may be a megabyte, and whose they are is not known before they are read
 _ATTEMPTS = 3
 _MESSAGE_MAXIMUM = 4096  # what is passed on of a server's own words
 _READ_BUFFER = 256 * 1024
@@ -118,8 +119,11 @@ class KubernetesApi:
             raise Unavailable("the API server's answer has no Date") from error
 
     async def pages(self, scope: Listed, *, accept: str = _JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
-        """A consistent list (no resourceVersion asked for), by pages of 500 unless `whole`. Raises Gone."""
-        query = scope.selectors if whole else scope.selectors | {"limit": str(_PAGE)}
+        """A consistent list (no resourceVersion asked for), by pages of 500 (Secrets with their values: 100) unless `whole`.
+        Raises Gone.
+        """
+        limit = _PAGE_OF_SECRETS if scope.path.endswith("/secrets") and accept == _JSON else _PAGE
+        query = scope.selectors if whole else scope.selectors | {"limit": str(limit)}
         while True:
             page = await self.request("GET", scope.path, query=query, accept=accept, timeout=30.0)
             yield page

@@ -9,13 +9,14 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Key, Kind, Namespace, Resource, resource_from_manifest
-from registry_access.model.resources.metadata import GROUP, SYSTEM_NAMESPACE
+from registry_access.model.resources.metadata import GROUP, INSTALL_LABEL, SYSTEM_NAMESPACE
 from registry_access.state.index import ResourceIndex
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_LABEL = f"{GROUP}/heartbeat"
 HEARTBEAT_PREFIX = f"heartbeat.{GROUP}/"
 HEARTBEAT_NAME = "akua-heartbeat"
+_PULL_SECRET_MAXIMUM = 32 * 1024  # characters of base64; ours have two
 
 
 class Feed:
@@ -32,7 +33,7 @@ class Feed:
             return
         manifest["apiVersion"], manifest["kind"] = key.kind.api_version, str(key.kind)  # a list's items lack them
         try:
-            resource = resource_from_manifest(_without_heartbeats(manifest), source=str(key), strict=False)
+            resource = resource_from_manifest(_bounded(key, _without_heartbeats(manifest)), source=str(key), strict=False)
         except InvalidManifest as problem:
             self._complain(key, problem)
             return
@@ -91,6 +92,23 @@ def is_heartbeat(manifest: Mapping[str, Any]) -> bool:
     """
     metadata = manifest.get("metadata", {})
     return (metadata.get("name"), metadata.get("namespace")) == (HEARTBEAT_NAME, SYSTEM_NAMESPACE)
+
+
+def _bounded(key: Key, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What bears a pull Secret's label and is larger than any of ours is known without its values.
+
+    Such Secrets are watched in all namespaces, and whoever may write Secrets in one could fill our memory with them.
+    """
+    labels, data = manifest.get("metadata", {}).get("labels"), manifest.get("data")
+    if (
+        key.kind is not Kind.SECRET
+        or not isinstance(labels, Mapping)
+        or INSTALL_LABEL not in labels
+        or not isinstance(data, Mapping)
+    ):
+        return manifest
+    size = sum(len(value) for value in data.values() if isinstance(value, str))
+    return manifest if size <= _PULL_SECRET_MAXIMUM else {**manifest, "data": {}}
 
 
 def _without_heartbeats(manifest: dict[str, Any]) -> dict[str, Any]:
