@@ -23,6 +23,7 @@ from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_C
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Kind
 from registry_access.runtime.health import Health
+from registry_access.runtime.immediate_protocol import Reply
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
@@ -31,7 +32,7 @@ from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
-from webhook.admission.app import create_webhook_app
+from webhook.admission.app import BODY_MAXIMUM, BODY_SECONDS, WebhookApp
 from webhook.admission.audit import AdmissionAudit
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,16 @@ class _Later:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
+
+
+class _LaterWebhook:
+    """The same for the webhook."""
+
+    app: WebhookApp
+    body_maximum, body_seconds = BODY_MAXIMUM, BODY_SECONDS
+
+    def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        return self.app.reply(method, path, body)
 
 
 @dataclass(slots=True)
@@ -81,10 +92,10 @@ class Process:
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
-        apps = {name: _Later() for name in (PROXY, WEBHOOK)}
+        proxy, webhook = _Later(), _LaterWebhook()
         # Ports first: one that is taken is said before a key is made or a database opened.
         self.servers = Servers(
-            self._listeners(apps),
+            self._listeners(proxy, webhook),
             telemetry=self.telemetry,
             health=self.health,
             header_deadline=self.settings.header_deadline,
@@ -104,11 +115,11 @@ class Process:
                 stack.push_async_callback(self.proxy_parts.stop)
                 care = KeyCare(store, ACCESS_TOKEN_KEYS, self.settings.access_token_lifetime, time.time)
                 stack.push_async_callback(_cancel, asyncio.create_task(steadily("key care", care.run), name="key care"))
-                apps[PROXY].app = self.proxy_parts.app
+                proxy.app = self.proxy_parts.app
             if self.webhook:
                 self.sync = await build_install_sync(self.settings, store, self.telemetry)
                 observer = await self._admission_audit(stack)
-                apps[WEBHOOK].app = create_webhook_app(store.index, self.telemetry, observer)
+                webhook.app = WebhookApp(store.index, self.telemetry, observer)
                 stack.push_async_callback(self.sync.close)
                 stack.push_async_callback(_cancel, asyncio.create_task(self.sync.run(), name="install sync"))
             if self._own_certificate:
@@ -165,17 +176,17 @@ class Process:
             optional |= kept_secrets(self.settings)
         return SystemSecrets(frozenset(needed), frozenset(optional))
 
-    def _listeners(self, apps: dict[str, _Later]) -> list[Listener]:
+    def _listeners(self, proxy: _Later, webhook: _LaterWebhook) -> list[Listener]:
         settings = self.settings
         listeners = [
             Listener(OPERATIONS, create_operations_app(self.health, self.telemetry, self._refresh), settings.operations_address)
         ]
         if self.proxy:
             tls = self._tls(PROXY, settings.proxy_tls_certificate, settings.proxy_tls_key)
-            listeners.append(Listener(PROXY, apps[PROXY], settings.proxy_address, tls))
+            listeners.append(Listener(PROXY, proxy, settings.proxy_address, tls))
         if self.webhook:
             tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key)
-            listeners.append(Listener(WEBHOOK, apps[WEBHOOK], settings.webhook_address, tls or self._issue()))
+            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls or self._issue()))
         return listeners
 
     def _tls(self, server: str, certificate: str, key: str) -> TlsFiles | None:

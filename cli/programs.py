@@ -12,7 +12,7 @@ from cli.process import PROXY, WEBHOOK, Process
 from cli.remark import remark
 from registry_access.model.errors import AkuaError
 from registry_access.runtime.json_logging import configure_logging
-from registry_access.runtime.memory import keep_large_blocks_apart, settle
+from registry_access.runtime.memory import settle
 from registry_access.runtime.serving import OPERATIONS
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ PROGRAMS = {"serve": (PROXY, WEBHOOK), "proxy": (PROXY,), "webhook": (WEBHOOK,)}
 def run_program(name: str, found: Invocation, **given: str) -> None:
     """Serves until SIGTERM. `given` are settings from options, by name. Raises AkuaError."""
     settings = found.settings(**given)
-    keep_large_blocks_apart()
     parts = PROGRAMS[name]
     process = Process(settings, found.home, proxy=PROXY in parts, webhook=WEBHOOK in parts)
     handler = configure_logging(settings.log_level, process.redactor, process.telemetry.log_drops.inc)

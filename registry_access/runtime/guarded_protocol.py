@@ -43,14 +43,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._in_headers and self._deadline is None:
-            self._start_deadline()
         requests = self._requests
         super().data_received(data)
-        # Counted after parsing: what came with the headers in one piece, or before them, may be body.
-        if self._in_headers and requests == self._requests:
+        # Looked at after parsing: what came with the headers in one piece, or before them, may be body.
+        if self._in_headers and requests == self._requests and not self.transport.is_closing():
+            if self._deadline is None:
+                self._start_deadline()
             self._header_bytes += len(data)
-            if self._header_bytes > HEADERS_MAXIMUM and not self.transport.is_closing():
+            if self._header_bytes > HEADERS_MAXIMUM:
                 self.send_400_response("The request's headers are too large.")
 
     def on_message_begin(self) -> None:
@@ -58,15 +58,18 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._check_headers()
+        super().on_headers_complete()
+
+    def _check_headers(self) -> None:
+        """They have come to their end in time; raises what the parser turns into the 400 that data_received sends."""
         self._stop_deadline()
         self._in_headers, self._header_bytes = False, 0
         names = [name for name, _ in self.headers]
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         one_host = names.count(b"host") == 1 or self.parser.get_http_version() == "1.0"
         if not one_host or len(names) > HEADER_COUNT_MAXIMUM or size > HEADERS_MAXIMUM:
-            # The parser turns this into the 400 that data_received sends.
             raise httptools.HttpParserCallbackError("one Host header and at most 100 headers")
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_headers = True

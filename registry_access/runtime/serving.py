@@ -20,6 +20,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.health import Health
+from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
 from registry_access.runtime.settings import Address
 from registry_access.runtime.telemetry import Telemetry
 
@@ -40,7 +41,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One application on one address."""
+    """One application on one address: ASGI, or an ImmediateApp."""
 
     name: str
     app: Any
@@ -74,7 +75,7 @@ class Servers:
         self._telemetry = telemetry
         self._health = health
         self._drain = drain
-        self._protocol = guarded(header_deadline)
+        self._header_deadline = header_deadline
         self._stop = asyncio.Event()
         self._bound = _bind_all(listeners)
         self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
@@ -128,9 +129,11 @@ class Servers:
                 loop.remove_signal_handler(number)
 
     def _server(self, listener: Listener) -> _Server:
+        at_once = isinstance(listener.app, ImmediateApp)
         config = uvicorn.Config(
             listener.app,
-            http=self._protocol,
+            http=immediate(self._header_deadline, listener.app) if at_once else guarded(self._header_deadline),
+            interface="asgi3",
             ws="none",
             lifespan="off",
             log_config=None,

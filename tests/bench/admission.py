@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvicorn
@@ -22,10 +22,11 @@ from starlette.types import ASGIApp
 
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.guarded_protocol import guarded
+from registry_access.runtime.immediate_protocol import immediate
 from registry_access.runtime.telemetry import Telemetry
 from tests.bench.load import Load
 from tests.support.pods import grant, pod, review
-from webhook.admission.app import create_webhook_app
+from webhook.admission.app import WebhookApp
 
 SECONDS = 3.0
 SIZES = {"6 KB": 6_000, "63 KB": 63_000}
@@ -44,8 +45,8 @@ class _Grants:
         return self._grants
 
 
-def _whole() -> ASGIApp:
-    return create_webhook_app(_Grants(), Telemetry())
+def _whole() -> WebhookApp:
+    return WebhookApp(_Grants(), Telemetry())
 
 
 def _bare() -> ASGIApp:
@@ -61,14 +62,14 @@ def main() -> None:
     """Prints reviews a second, p99 and ratios."""
     print(f"{'admission':<22}{'reviews/s':>10}{'x bare':>8}{'p99 ms':>8}")
     for size, length in SIZES.items():
-        request = _request(length)
+        request = sized_review(length)
         for clients in CLIENTS:
             rates = {name: _measure(make, request, clients) for name, make in (("bare", _bare), ("whole", _whole))}
             for name, (rate, late) in rates.items():
                 print(f"{f'{name}, {size}, {clients} cl.':<22}{rate:>10.0f}{rate / rates['bare'][0]:>8.2f}{late:>8.1f}")
 
 
-def _measure(make: Callable[[], ASGIApp], request: bytes, clients: int) -> tuple[float, float]:
+def _measure(make: Callable[[], ASGIApp | WebhookApp], request: bytes, clients: int) -> tuple[float, float]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = multiprocessing.get_context("fork").Process(target=_serve, args=(make, listener), daemon=True)
     server.start()
@@ -81,15 +82,23 @@ def _measure(make: Callable[[], ASGIApp], request: bytes, clients: int) -> tuple
         listener.close()
 
 
-def _serve(make: Callable[[], ASGIApp], listener: socket.socket) -> None:
+def _serve(make: Callable[[], ASGIApp | WebhookApp], listener: socket.socket) -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    config = uvicorn.Config(make(), http=guarded(10), lifespan="off", log_config=None, access_log=False)
+    app = make()
+    protocol: Any = immediate(10, app) if isinstance(app, WebhookApp) else guarded(10)
+    config = uvicorn.Config(
+        cast("ASGIApp", app), http=protocol, interface="asgi3", lifespan="off", log_config=None, access_log=False
+    )
     uvicorn.Server(config).run([listener])
 
 
-def _request(length: int) -> bytes:
-    document: dict[str, Any] = pod("ghcr.io/acme/app:1", "ghcr.io/acme/sidecar:2", "docker.io/library/redis:7")
+def sized_review(length: int) -> bytes:
+    """A request about a pod of three images, one of which is not granted."""
+    document: dict[str, Any] = {"apiVersion": "v1", "kind": "Pod"} | pod(
+        "ghcr.io/acme/app:1", "ghcr.io/acme/sidecar:2", "docker.io/library/redis:7"
+    )
     body = review(document)
     document["metadata"]["annotations"] = {"filler": "x" * max(0, length - len(body))}
     body = review(document)
-    return b"POST /mutate HTTP/1.1\r\nHost: webhook\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    head = b"POST /mutate HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body

@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass, field
 
 import uvloop
 
+from tests.bench.connection import Connection
+
 
 @dataclass
 class Load:
-    """`size` is the whole answer's, headers included, found from the first one."""
+    """`authority` is a port of 127.0.0.1; `tls`: how it is trusted, None for a server without."""
 
     authority: str
     request: bytes
     clients: int
     seconds: float
+    tls: ssl.SSLContext | None = None
     latencies: list[float] = field(default_factory=list)  # seconds
 
     def run(self) -> tuple[float, float]:
@@ -36,14 +40,10 @@ class Load:
         await asyncio.gather(*(self._client(until) for _ in range(self.clients)))
 
     async def _client(self, until: float) -> None:
-        host, _, port = self.authority.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        connection = Connection(int(self.authority.rpartition(":")[2]), self.tls)
         while (began := time.perf_counter()) < until:
-            writer.write(self.request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(head.decode("latin-1"))
-            start = head.lower().index(b"content-length:") + 15
-            await reader.readexactly(int(head[start : head.index(b"\r", start)]))
+            status, body = await connection.send(self.request)
+            if status != 200:
+                raise RuntimeError(f"{status}: {body[:200]!r}")
             self.latencies.append(time.perf_counter() - began)
-        writer.close()
+        connection.close()

@@ -144,6 +144,7 @@ async def _admission_while_syncing(running: ClusterProcess, world: LargeWorld) -
     labels = world.pod_labels(0)
     request = _review(world.targets(0)[0], f"{world.registry}/{world.repository(0)}:1", labels)
     latencies, until = [], time.monotonic() + 5
+    await connection.send(request)  # what the handshake takes is not the sync's doing
     while time.monotonic() < until:
         began = time.perf_counter()
         status, answer = await connection.send(request)
@@ -244,7 +245,7 @@ async def _upstream(port: int) -> AsyncIterator[None]:
         while not reader.at_eof():
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
-            except (asyncio.IncompleteReadError, ConnectionError):
+            except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
                 break
             writer.write(answer if head.startswith(b"HEAD") else answer + b"{}")
         writer.close()

@@ -17,7 +17,7 @@ from registry_access.model.resources import PullGrant
 from registry_access.runtime.telemetry import Telemetry
 from tests.support.pods import grant, operations_of, pod, review
 from tests.support.serving import served
-from webhook.admission.app import BODY_MAXIMUM, create_webhook_app
+from webhook.admission.app import BODY_MAXIMUM, WebhookApp
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting
 
@@ -43,7 +43,7 @@ def observe(asked: AdmissionRequest, rewriting: Rewriting) -> None:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     SEEN.clear()
     async with (
-        served(create_webhook_app(Grants(), Telemetry(), observe)) as host,
+        served(WebhookApp(Grants(), Telemetry(), observe)) as host,
         httpx.AsyncClient(base_url=f"http://{host}", timeout=10) as client,
     ):
         yield client
@@ -110,7 +110,7 @@ async def test_a_body_without_end_is_refused(client: httpx.AsyncClient) -> None:
 async def test_large_and_slow_bodies_are_not_waited_for(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, length: int, status: int
 ) -> None:
-    monkeypatch.setattr("webhook.admission.app.BODY_SECONDS", 0.2)
+    monkeypatch.setattr(WebhookApp, "body_seconds", 0.2)
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     writer.write(f"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{{".encode())
     answer = await asyncio.wait_for(reader.read(), 5)
@@ -120,7 +120,7 @@ async def test_large_and_slow_bodies_are_not_waited_for(
 
 async def test_a_bug_of_ours_lets_the_pod_through_and_says_so() -> None:
     telemetry = Telemetry()
-    async with served(create_webhook_app(Broken(), telemetry)) as host, httpx.AsyncClient() as client:
+    async with served(WebhookApp(Broken(), telemetry)) as host, httpx.AsyncClient() as client:
         answer = await client.post(f"http://{host}/mutate", content=review(pod("ghcr.io/acme/app:1")))
     assert answer.json()["response"]["allowed"] is True
     assert "internal error" in answer.json()["response"]["warnings"][0]

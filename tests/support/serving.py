@@ -6,11 +6,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from registry_access.runtime.guarded_protocol import guarded
+from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
 
 
 class _Server(uvicorn.Server):
@@ -19,12 +21,14 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, guard: bool = True) -> AsyncIterator[str]:
+async def served(app: ASGIApp | ImmediateApp, *, guard: bool = True) -> AsyncIterator[str]:
     """Serves `app` and gives its authority, ``127.0.0.1:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
+    protocol: Any = immediate(2.0, app) if isinstance(app, ImmediateApp) else guarded(2.0) if guard else "httptools"
     config = uvicorn.Config(
-        app,
-        http=guarded(2.0) if guard else "httptools",
+        cast("ASGIApp", app),
+        http=protocol,
+        interface="asgi3",
         lifespan="off",
         log_config=None,
         access_log=False,

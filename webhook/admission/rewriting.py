@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-from registry_access.model.proxied_reference import Unchanged, UnchangedReason, from_proxied, to_proxied
+from registry_access.model.proxied_reference import Proxied, Unchanged, UnchangedReason, from_proxied, to_proxied
 from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import (
     INSTALL_LABEL,
@@ -23,6 +24,7 @@ from registry_access.model.resources.metadata import (
 from webhook.admission.json_patch import Operation, add, pointer, replace
 from webhook.admission.pod_images import PodImage, pod_images
 
+_KEPT_MAXIMUM = 512  # characters
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 
@@ -55,7 +57,8 @@ def rewrite_pod(
     rewriting = Rewriting()
     if not grants or _is_left_alone(pod):
         return rewriting
-    selected = [grant for grant in grants if grant.pod_selector.matches(_labels(pod))]
+    labels = _labels(pod)
+    selected = [grant for grant in grants if grant.pod_selector.matches(labels)]
     if not selected:
         return rewriting
     creating = operation == "CREATE" and not subresource
@@ -91,7 +94,7 @@ def _rewrite_image(image: PodImage, grants: Sequence[PullGrant], rewriting: Rewr
     """Decides about one image. `secrets` are the pod's when they cannot be added to any more, else None."""
     named = image.image.partition("/")[0].lower()
     host = next((grant.host for grant in grants if grant.host == named), grants[0].host)
-    proxied = to_proxied(image.image, host)
+    proxied = _at(host, image.image)
     if isinstance(proxied, Unchanged):
         _leave(image, proxied, host, grants, rewriting)
         return
@@ -107,7 +110,7 @@ def _rewrite_image(image: PodImage, grants: Sequence[PullGrant], rewriting: Rewr
         rewriting.warnings.append(f"{image.image} is left as it is: this pod was created without the pull Secret; create it anew")
         return
     if covering[0].host != host:
-        proxied = to_proxied(image.image, covering[0].host)
+        proxied = _at(covering[0].host, image.image)
         if isinstance(proxied, Unchanged):
             _leave(image, proxied, covering[0].host, grants, rewriting)
             return
@@ -115,6 +118,16 @@ def _rewrite_image(image: PodImage, grants: Sequence[PullGrant], rewriting: Rewr
     rewriting.operations.append(replace(image.path, proxied.reference))
     rewriting.originals[image.slot] = image.image
     _use(covering, image, rewriting)
+
+
+def _at(host: str, image: str) -> Proxied | Unchanged:
+    """See `to_proxied`. A cluster's pods come with the same few images again and again; an endless name is not worth keeping."""
+    return _known_at(host, image) if len(image) <= _KEPT_MAXIMUM else to_proxied(image, host)
+
+
+@lru_cache(maxsize=4096)
+def _known_at(host: str, image: str) -> Proxied | Unchanged:
+    return to_proxied(image, host)
 
 
 def _leave(image: PodImage, unchanged: Unchanged, host: str, grants: Sequence[PullGrant], rewriting: Rewriting) -> None:

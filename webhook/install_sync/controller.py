@@ -23,6 +23,7 @@ from webhook.install_sync.reconciliation import Outcome
 logger = logging.getLogger(__name__)
 _BACKOFF_FIRST, _BACKOFF_MAXIMUM = 0.5, 60.0
 _RESYNC_SECONDS = 600.0
+_TAKEN_AT_ONCE = 100
 _AT_ONCE = 8  # reconciliations under way in one cluster
 
 
@@ -60,7 +61,7 @@ class InstallSync:
         try:
             self._enqueue(self._affected.everything())
             while True:
-                self._begin_all()
+                await self._begin_all()
                 await self._rest()
         finally:
             unsubscribe()
@@ -92,16 +93,22 @@ class InstallSync:
             self._due.add(name, now)
         self._wake.set()
 
-    def _begin_all(self) -> None:
+    async def _begin_all(self) -> None:
+        """One after the other, each in a turn of the event loop of its own: pods are admitted in between."""
         now = time.monotonic()
+        taken = 0
         while (name := self._due.take(now)) is not None:
             if name in self._tasks:
                 self._again.add(name)
             else:
                 self._lanes.enter(self._reconciler.lane(*name), name)
+            taken += 1
+            if taken % _TAKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
         while (entered := self._lanes.take()) is not None:
             lane, name = entered
             self._tasks[name] = asyncio.create_task(self._look_at(lane, name), name=f"sync of install {name[0]}/{name[1]}")
+            await asyncio.sleep(0)
 
     async def _rest(self) -> None:
         """Until something is due or happens."""

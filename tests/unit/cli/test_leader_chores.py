@@ -10,7 +10,7 @@ import pytest
 
 from cli.install_sync import InstallSyncParts
 from cli.leader_chores import kept_secrets, leader_chores, steadily
-from cli.process import Process
+from cli.process import Process, _Later, _LaterWebhook
 from registry_access.runtime.settings import Settings, load_settings
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
@@ -52,14 +52,14 @@ def test_in_a_folder_there_is_nothing_to_keep(tmp_path: Path) -> None:
 )
 def test_what_is_served_and_read(tmp_path: Path, given: dict[str, str], served: set[str], read: set[str]) -> None:
     process = Process(settings(**given), tmp_path)
-    process._listeners({"proxy": None, "webhook": None})  # type: ignore[dict-item]
+    process._listeners(_Later(), _LaterWebhook())
     assert set(process.certificates) == served
     assert process._system_secrets().optional == read
 
 
 def test_a_proxy_reads_no_ca_key(tmp_path: Path) -> None:
     process = Process(settings(), tmp_path, webhook=False)
-    process._listeners({"proxy": None})  # type: ignore[dict-item]
+    process._listeners(_Later(), _LaterWebhook())
     secrets = process._system_secrets()
     assert secrets.names == {"akua-install-token-jwks", "akua-access-token-keys", "akua-proxy-tls"}
 

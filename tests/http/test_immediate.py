@@ -1,0 +1,135 @@
+"""Applications that answer at once: what HTTP/1.1 asks of a server, and what nobody may do to one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from registry_access.runtime.health import Health
+from registry_access.runtime.immediate_protocol import Reply, text_reply
+from registry_access.runtime.serving import Listener, Servers
+from registry_access.runtime.settings import Address
+from registry_access.runtime.telemetry import Telemetry
+from tests.support.serving import served
+
+
+class Echo:
+    """Answers with what it was sent."""
+
+    body_maximum = 100_000
+    body_seconds = 0.3
+
+    def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        return Reply(200, b"%s %s %s" % (method, path, body)) if path == b"/echo" else text_reply(404, "nothing")
+
+
+async def conversation(host: str, *parts: bytes) -> bytes:
+    """What the server sends until it closes, or a second, the parts being sent one after the other."""
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    heard = bytearray()
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    try:
+        async with asyncio.timeout(1):
+            while chunk := await reader.read(65536):
+                heard += chunk
+    except TimeoutError:
+        heard += b"(open)"
+    finally:
+        writer.close()
+    return bytes(heard)
+
+
+def post(body: bytes, *headers: str, path: str = "/echo") -> bytes:
+    lines = "".join(f"{header}\r\n" for header in headers)
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [post(b"one") + post(b"two")],
+        [post(b"one"), post(b"two")],
+        [post(b"one")[:30], post(b"one")[30:-2], post(b"one")[-2:] + post(b"two")],
+        [b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n2\r\nne\r\n0\r\n\r\n" + post(b"two")],
+        [post(b"one", "Expect: 100-continue"), post(b"two")],
+    ],
+)
+async def test_one_connection_is_answered_request_by_request(parts: list[bytes]) -> None:
+    async with served(Echo()) as host:
+        heard = await conversation(host, *parts)
+    assert heard.endswith(b"(open)")
+    answers = [part for part in heard.removesuffix(b"(open)").split(b"HTTP/1.1 ") if part and not part.startswith(b"100")]
+    assert [answer.rpartition(b"\r\n\r\n")[2] for answer in answers] == [b"POST /echo one", b"POST /echo two"]
+    assert all(b"content-type: application/json\r\n" in answer and b"date: " in answer for answer in answers)
+    assert (b"HTTP/1.1 100 Continue" in heard) == (b"Expect" in parts[0])
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "ending"),
+    [
+        (post(b"", "Connection: close"), b"200", b"POST /echo "),
+        (b"POST /echo HTTP/1.0\r\n\r\n", b"200", b"POST /echo "),
+        (b"HEAD /echo?a=b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"200", b"\r\n\r\n"),
+        (post(b"x", "Connection: close", path="/else"), b"404", b"nothing\n"),
+        (post(b"x" * 100_001), b"413", b"bytes\n"),
+        (
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"186a1\r\n" + b"x" * 0x186A1,
+            b"413",
+            b"bytes\n",
+        ),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nslow", b"408", b"\r\n\r\n"),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400", b"received."),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", b"400", b"received."),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n", b"404", b"nothing\n"),
+    ],
+)
+async def test_what_ends_a_connection(request_bytes: bytes, status: bytes, ending: bytes) -> None:
+    async with served(Echo()) as host:
+        heard = await conversation(host, request_bytes)
+    assert heard.split(b" ", 2)[1] == status
+    assert heard.endswith(ending)
+    assert heard.count(b"HTTP/1.1 ") == 1
+
+
+async def test_who_does_not_read_is_asked_nothing_more() -> None:
+    class Large(Echo):
+        asked = 0
+
+        def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+            self.asked += 1
+            return Reply(200, b"x" * 1_000_000)
+
+    app = Large()
+    async with served(app) as host:
+        _, writer = await asyncio.open_connection(*host.split(":"))
+        writer.write(post(b"") * 50)
+        await asyncio.sleep(0.1)
+        first = app.asked
+        for _ in range(200):
+            writer.write(post(b"") * 50)
+            await asyncio.sleep(0.001)
+        writer.transport.abort()
+    assert app.asked <= first + 1000, "answers for one who never reads pile up in memory"
+
+
+async def test_a_request_that_has_begun_is_answered_before_the_server_ends() -> None:
+    """A webhook that is stopped loses no admission: its client would let the pod through as it is."""
+    health = Health()
+    servers = Servers([Listener("webhook", Echo(), Address("127.0.0.1", 0))], telemetry=Telemetry(), health=health, drain=10)
+    running = asyncio.create_task(servers.run())
+    reader, writer = await asyncio.open_connection("127.0.0.1", servers.port("webhook"))
+    idle = await asyncio.open_connection("127.0.0.1", servers.port("webhook"))
+    writer.write(post(b"whole")[:-3])
+    await asyncio.sleep(0.05)
+    servers.stop()
+    assert await asyncio.wait_for(idle[0].read(), 5) == b""
+    writer.write(b"ole")
+    heard = await asyncio.wait_for(reader.read(), 5)
+    assert heard.endswith(b"connection: close\r\n\r\nPOST /echo whole")
+    await asyncio.wait_for(running, 5)
+    for stream in (writer, idle[1]):
+        stream.close()
