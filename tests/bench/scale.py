@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 import statistics
 import tempfile
 import time
@@ -22,11 +21,12 @@ from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.kubernetes.api import MERGE_PATCH, METADATA_LIST, KubernetesApi
 from registry_access.state.kubernetes.resource_path import Scope, collection_path
+from tests.bench.api_server import compare, serving_loopback
 from tests.bench.connection import Connection, trusting_anyone
 from tests.bench.processes import Served
 from tests.support.cluster_process import ClusterProcess, cluster_process, install_rights
 from tests.support.go_programs import ETCD, go_program
-from tests.support.kubernetes import ControlPlane, running_control_plane
+from tests.support.kubernetes import ControlPlane, api_server_metrics, running_control_plane
 from tests.support.large_world import LargeWorld, WorldSize
 from tests.support.pods import pod, review
 from tests.support.ports import free_port
@@ -81,6 +81,10 @@ def measure(plane: ControlPlane, root: Path, world: LargeWorld, registry: int) -
         _wait_for_sync(first, world)
         asyncio.run(_felt(plane, world, registry, first, second, webhook, proxy))
     _show(webhook, proxy)
+    with serving_loopback(plane, root, world) as running:
+        running.wait_until_ready(_PATIENCE)
+        _wait_for_sync(running, world)
+        compare(plane, root, world, running)
 
 
 def _started(
@@ -271,16 +275,8 @@ async def _versions(plane: ControlPlane) -> dict[str, str]:
 
 def _requests(plane: ControlPlane) -> float:
     """How many requests the API server has answered or is answering."""
-    found = re.findall(r"^apiserver_request_total\{.*\} (\S+)$", metrics(plane), re.MULTILINE)
+    found = re.findall(r"^apiserver_request_total\{.*\} (\S+)$", api_server_metrics(plane), re.MULTILINE)
     return sum(map(float, found))
-
-
-def metrics(plane: ControlPlane) -> str:
-    """The API server's own."""
-    context = ssl.create_default_context(cafile=str(plane.certificate))
-    context.check_hostname = False
-    headers = {"Authorization": f"Bearer {plane.token}"}
-    return httpx.get(f"{plane.server}/metrics", headers=headers, verify=context, trust_env=False, timeout=30).text
 
 
 def _percentiles(seconds: Sequence[float]) -> str:

@@ -76,14 +76,15 @@ async def _answer(webhook: Webhook, request: bytes) -> bytes:
 
 
 @contextmanager
-def go_webhook(folder: Path, *, prefix: str = "ghcr.io/acme/") -> Iterator[Served]:
+def go_webhook(folder: Path, *, prefix: str = "ghcr.io/acme/", cores: set[int] | None = PROXY_CORES) -> Iterator[Served]:
+    """With a certificate for 127.0.0.1 from the tests' authority."""
     folder.mkdir()
     certificate = certificate_authority().issue_cert("localhost", "127.0.0.1")
     certificate.private_key_pem.write_to_path(folder / "tls.key")
     certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
     port = free_port()
     command = [go_program(CONTROLLER_RUNTIME_WEBHOOK), f"--port={port}", f"--certificates={folder}", f"--prefix={prefix}"]
-    with process(folder, port, command, PROXY_CORES) as served:
+    with process(folder, port, command, cores or os.sched_getaffinity(0)) as served:
         yield served
 
 

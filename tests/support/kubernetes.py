@@ -70,6 +70,11 @@ class ControlPlane:
         return done.stdout if check else done.stdout + done.stderr
 
 
+def api_server_metrics(plane: ControlPlane) -> str:
+    """What the API server counts, in the Prometheus text format."""
+    return plane.kubectl("get", "--raw", "/metrics")
+
+
 def kubectl_program() -> Path:
     """kubectl, from the package that brings it (beside our Python), or from the path."""
     beside = Path(sys.executable).parent / "kubectl"
