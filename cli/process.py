@@ -102,7 +102,12 @@ class Process:
             drain=self.settings.drain,
         )
         async with AsyncExitStack() as stack:
-            store = self.store = await open_store(self.settings, kinds=self._kinds(), system_secrets=self._system_secrets())
+            store = self.store = await open_store(
+                self.settings,
+                kinds=self._kinds(),
+                system_secrets=self._system_secrets(),
+                kubeconfigs_only=not self.proxy,  # a webhook on its own holds no upstream credential
+            )
             stack.push_async_callback(store.stop)
             await store.start()
             redact_secrets(store.index, self.redactor)

@@ -61,11 +61,12 @@ async def open_store(
     environment: Mapping[str, str] | None = None,
     kinds: Collection[Kind] = frozenset(Kind),
     system_secrets: SystemSecrets | None = None,
+    kubeconfigs_only: bool = False,
 ) -> StateStore:
     """The state store that `settings.state` names, for a process: watched, not yet started. `kinds` are what a cluster is asked
     for.
 
-    `system_secrets` are those of our own namespace that the process reads; None: all.
+    `system_secrets` are those of our own namespace that the process reads; None: all. `kubeconfigs_only`: see KubernetesStore.
 
     Inside a pod the cluster is its own, elsewhere the kubeconfig's. Raises StateUnavailable.
     """
@@ -80,6 +81,7 @@ async def open_store(
         system_secrets=system_secrets.names if system_secrets else None,
         optional_secrets=system_secrets.optional if system_secrets else (),
         pull_secrets=Kind.PULL_GRANT in kinds,
+        kubeconfigs_only=kubeconfigs_only,
         on_problem=_log_problem,
     )
 

@@ -29,8 +29,8 @@ from webhook.install_sync.status import Findings, cluster_condition, ready_condi
 class Clusters(ClustersToClear, Protocol):
     """The clusters that installs go to."""
 
-    def of(self, install: Install) -> TargetCluster:
-        """Raises InvalidInput when the kubeconfig that `install` names cannot be used."""
+    async def of(self, install: Install) -> TargetCluster:
+        """Raises InvalidInput when the kubeconfig that `install` names cannot be used, StateError when it cannot be read."""
         ...
 
 
@@ -88,7 +88,7 @@ class Reconciler:
         product = self._store.index.product(workspace, install.product) if install.product else None
         ready = ready_condition(install, product, datetime.fromtimestamp(now, UTC))
         try:
-            cluster = self._clusters.of(install)
+            cluster = await self._clusters.of(install)
             await cluster.refresh(asked or anyway)
         except AkuaError as error:
             await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))

@@ -68,39 +68,46 @@ class KnownClusters:
         self._gone: dict[tuple[str, str], float] = {}  # monotonic time at which a connection was seen without its Secret
         self._closing: set[asyncio.Task[None]] = set()
 
-    def of(self, install: Install) -> TargetCluster:
-        """Raises InvalidInput."""
+    async def of(self, install: Install) -> TargetCluster:
+        """Raises InvalidInput, and StateError when it cannot be found out whether the Secret is there."""
         if not install.kubeconfig_secret:
             return self.local
         name = (install.workspace, install.kubeconfig_secret)
-        secret = self._store.index.secret(*name)
+        secret = await self._secret(name)
         if secret is None:
             self._linger(name)
             raise InvalidInput(f"Secret {'/'.join(name)} does not exist", remedy="create it, with a kubeconfig below kubeconfig")
         return self._reach(name, secret)
 
     async def to_clear(self, workspace: str, secret: str) -> TargetCluster:
-        """See `ClustersToClear`. The Secret is asked for afresh: that it is not among those that are watched proves nothing."""
+        """See `ClustersToClear`."""
         name = (workspace, secret)
-        found = self._store.index.secret(*name)
-        if found is None:
-            try:
-                read = await self._store.read(Key(Kind.SECRET, *name))
-            except NotFound:
-                self._linger(name)
-                if name in self._connected:
-                    return self._connected[name].cluster
-                raise
-            if not isinstance(read, Secret):
-                raise StateUnavailable(f"Secret {workspace}/{secret} cannot be read")
-            found = read
-        return self._reach(name, found)
+        found = await self._secret(name)
+        if found is not None:
+            return self._reach(name, found)
+        self._linger(name)
+        if name not in self._connected:
+            raise NotFound(f"Secret {workspace}/{secret} does not exist")
+        return self._connected[name].cluster
 
     async def close(self) -> None:
         for known in self._connected.values():
             await known.store.close()
         self._connected.clear()
         await asyncio.gather(*self._closing)
+
+    async def _secret(self, name: tuple[str, str]) -> Secret | None:
+        """Asked for afresh when it is not among those that are watched: a watch begins only when an install names it."""
+        found = self._store.index.secret(*name)
+        if found is not None:
+            return found
+        try:
+            read = await self._store.read(Key(Kind.SECRET, *name))
+        except NotFound:
+            return None
+        if not isinstance(read, Secret):
+            raise StateUnavailable(f"Secret {'/'.join(name)} cannot be read")
+        return read
 
     def _reach(self, name: tuple[str, str], secret: Secret) -> TargetCluster:
         self._gone.pop(name, None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from registry_access.model.resources import Key, Kind
+from registry_access.model.resources import Install, Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL
 from registry_access.state.kubernetes.resource_path import Scope
 
@@ -15,16 +16,32 @@ _SECRET_FIELDS = "type!=kubernetes.io/service-account-token,type!=helm.sh/releas
 
 @dataclass(frozen=True, slots=True)
 class SecretScopes:
-    """Workspaces' Secrets; of `system_namespace` those `named` (None: all); with `pull_secrets`, the sync's everywhere."""
+    """Workspaces' Secrets or, with `kubeconfigs_only`, those that installs name as kubeconfigs; of `system_namespace` those
+    `named` (None: all); with `pull_secrets`, the sync's everywhere.
+    """
 
     system_namespace: str
     named: Collection[str] | None = None
     optional: Collection[str] = ()
     pull_secrets: bool = False
+    kubeconfigs_only: bool = False
+    _kubeconfigs: Counter[tuple[str, str]] = field(default_factory=Counter)  # workspace, Secret: by how many installs
+
+    def installs_changed(self, before: Resource | None, after: Resource | None) -> bool:
+        """Notes what an install names; whether that is another Secret than before."""
+        left, named = _kubeconfig(before), _kubeconfig(after)
+        if left == named:
+            return False
+        if left:
+            self._kubeconfigs[left] -= 1
+        if named:
+            self._kubeconfigs[named] += 1
+        return True
 
     def wanted(self, workspaces: Collection[str]) -> set[Scope]:
-        namespaces = set(workspaces)
-        scopes: set[Scope] = set()
+        namespaces = set() if self.kubeconfigs_only else set(workspaces)
+        named = {name for name, installs in self._kubeconfigs.items() if installs > 0} if self.kubeconfigs_only else set()
+        scopes = {Scope(Kind.SECRET, workspace, field_selector=_field(name)) for workspace, name in named}
         if self.named is None:
             namespaces.add(self.system_namespace)
         else:
@@ -45,6 +62,12 @@ class SecretScopes:
         if scope.kind is not Kind.SECRET:
             return True
         return scope.namespace == self.system_namespace and scope.field_selector not in map(_field, self.optional)
+
+
+def _kubeconfig(resource: Resource | None) -> tuple[str, str] | None:
+    if not isinstance(resource, Install) or not resource.kubeconfig_secret:
+        return None
+    return resource.workspace, resource.kubeconfig_secret
 
 
 def _field(name: str) -> str:

@@ -36,7 +36,8 @@ _DENIED_RETRIES_A_SECOND = 50
 
 class KubernetesStore:
     """Watches `kinds`. Secrets are read in workspaces and in `system_namespace` only; with `pull_secrets`, those that the install
-    sync wrote are read everywhere.
+    sync wrote are read everywhere. `kubeconfigs_only`: of a workspace only those that its installs name as kubeconfigs, so that
+    an install sync holds no credential of an upstream.
 
     `system_secrets`: only these Secrets of `system_namespace` are read, each by a watch of its own, so that rights by
     resourceNames are enough; None: all of them. Those in `optional_secrets` may be refused to us without holding up the start.
@@ -52,6 +53,7 @@ class KubernetesStore:
         system_secrets: Collection[str] | None = None,
         optional_secrets: Collection[str] = (),
         pull_secrets: bool = False,
+        kubeconfigs_only: bool = False,
         heartbeat_seconds: float = 1.0,
         on_problem: Callable[[InvalidManifest], None] | None = None,
         observe: Observer | None = None,
@@ -59,7 +61,7 @@ class KubernetesStore:
         self.api = KubernetesApi(access)
         self._kinds = frozenset(kinds) | ({Kind.NAMESPACE} if Kind.SECRET in kinds else set())
         self._system_namespace = system_namespace
-        self._secrets = SecretScopes(system_namespace, system_secrets, optional_secrets, pull_secrets)
+        self._secrets = SecretScopes(system_namespace, system_secrets, optional_secrets, pull_secrets, kubeconfigs_only)
         self._seconds = heartbeat_seconds
         self._observe = observe
         self._replica = uuid.uuid4().hex[:12]
@@ -95,8 +97,10 @@ class KubernetesStore:
         try:
             await self._wait_for_sync(patience)
             if Kind.SECRET in self._kinds:
+                for install in self._index.installs():
+                    self._secrets.installs_changed(None, install)
                 self._follow_workspaces()
-                self._unsubscribe = self._index.subscribe(self._namespace_changed, {Kind.NAMESPACE})
+                self._unsubscribe = self._index.subscribe(self._changed, {Kind.NAMESPACE, Kind.INSTALL})
                 await self._wait_for_sync(patience)
         except StateUnavailable:
             await self.stop()
@@ -249,5 +253,6 @@ class KubernetesStore:
         if self._unsubscribe:
             self._follow_workspaces()
 
-    def _namespace_changed(self, change: Change) -> None:
-        self._follow_workspaces()
+    def _changed(self, change: Change) -> None:
+        if change.key.kind is Kind.NAMESPACE or self._secrets.installs_changed(change.before, change.after):
+            self._follow_workspaces()
