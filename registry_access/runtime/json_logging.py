@@ -5,6 +5,7 @@ When nobody reads standard output the queue fills, further lines are dropped and
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import queue
@@ -87,9 +88,15 @@ class QueuedHandler(logging.Handler):
                 self._dropped()
 
 
+def _standard_output() -> TextIO:
+    """Past sys.stdout's buffer: a thread that waits in there for a reader holds a lock that the interpreter wants at its end."""
+    raw = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
 def configure_logging(level: str, redactor: Redactor, dropped: Callable[[], None], stream: TextIO | None = None) -> QueuedHandler:
     """Sets up the root logger; returns the handler so that the process can close it last."""
-    handler = QueuedHandler(stream or sys.stdout, dropped)
+    handler = QueuedHandler(stream or _standard_output(), dropped)
     handler.setFormatter(JsonFormatter(redactor))
     root = logging.getLogger()
     root.handlers[:] = [handler]
