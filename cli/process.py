@@ -137,7 +137,8 @@ class Process:
         if self.proxy_parts:
             trail = self.proxy_parts.parts.trail
         elif self.settings.audit_dsn.startswith("postgres"):
-            trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer)
+            # The proxy, which cannot do without, makes the tables: Alembic would stay in the memory of every webhook.
+            trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer, migrates=False)
             stack.push_async_callback(trail.stop)
             try:
                 await trail.start()

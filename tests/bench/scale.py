@@ -9,6 +9,7 @@ import re
 import statistics
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from registry_access.audit.trail import sql_trail
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.kubernetes.api import MERGE_PATCH, METADATA_LIST, KubernetesApi
@@ -30,12 +32,14 @@ from tests.support.kubernetes import ControlPlane, api_server_metrics, running_c
 from tests.support.large_world import LargeWorld, WorldSize
 from tests.support.pods import pod, review
 from tests.support.ports import free_port
+from tests.support.postgresql import postgresql
 from tests.support.proxied_world import basic
 
 STARTS = 3
 CHANGES = 250
 IDLE_SECONDS = 30.0
 _PATIENCE = 90.0
+_DSN = "audit.dsn"
 _DIGEST = "sha256:" + "0" * 64
 
 
@@ -59,6 +63,10 @@ def main(size: WorldSize | None = None) -> None:
         root = Path(folder)
         plane = stack.enter_context(running_control_plane(root, etcd=go_program(ETCD)))
         install_rights(plane)
+        # As overlays/production has it: both programs keep their trail in PostgreSQL, whose tables a proxy has made.
+        database = stack.enter_context(postgresql()).dsn
+        (root / _DSN).write_text(database)
+        asyncio.run(_make_tables(database))
         registry = free_port()
         world = LargeWorld(size or WorldSize(), registry=f"127.0.0.1:{registry}")
         began = time.monotonic()
@@ -124,9 +132,19 @@ def _rest(plane: ControlPlane, subject: Subject, served: Served) -> None:
 
 @contextmanager
 def _process(plane: ControlPlane, root: Path, program: str, world: LargeWorld) -> Iterator[ClusterProcess]:
-    settings = {"audit_dsn": f"sqlite:///{root / 'audit.db'}"} if program == "proxy" else {}
-    with cluster_process(plane, root / program, program, host=world.host, log_level="warning", **settings) as running:
+    audit = {"audit_dsn": _audit_dsn(root), "audit_writer": f"{program}-{uuid.uuid4().hex[:8]}"}
+    with cluster_process(plane, root / program, program, host=world.host, log_level="warning", **audit) as running:
         yield running
+
+
+async def _make_tables(dsn: str) -> None:
+    trail = sql_trail(dsn)
+    await trail.start()
+    await trail.stop()
+
+
+def _audit_dsn(root: Path) -> str:
+    return (root / _DSN).read_text()
 
 
 def _wait_for_sync(running: ClusterProcess, world: LargeWorld) -> None:

@@ -60,6 +60,19 @@ async def test_replicas_that_start_at_once_migrate_once_and_keep_chains_of_their
         await trail.stop()
 
 
+async def test_who_does_not_migrate_waits_for_who_does(database: str) -> None:
+    waiting = SqlAuditTrail(database, writer="webhook", migrates=False)
+    with pytest.raises(AuditUnavailable, match="not made yet"):
+        await waiting.start()
+    proxy = SqlAuditTrail(database, writer="proxy")
+    await proxy.start()
+    await waiting.start()
+    await waiting.begin(event())
+    assert set(await proxy.heads()) == {"webhook"}
+    for trail in (waiting, proxy):
+        await trail.stop()
+
+
 async def test_the_database_itself_refuses_changes(trail: SqlAuditTrail, database: str) -> None:
     import asyncpg
 

@@ -71,6 +71,12 @@ async def migrate(engine: AsyncEngine) -> None:
             await connection.run_sync(_upgrade)
 
 
+async def is_migrated(engine: AsyncEngine) -> bool:
+    """Whether the database is at the newest revision."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_revision) == NEWEST_REVISION
+
+
 def _revision(connection: Connection) -> str:
     """The revision that a database is at, "" for an empty one; as Alembic notes it."""
     if not inspect(connection).has_table("alembic_version"):

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from registry_access.audit.interface import AuditQuery, AuditRow, Page, VerifyReport
-from registry_access.audit.sql.engine import migrate, open_engine
+from registry_access.audit.sql.engine import is_migrated, migrate, open_engine
 from registry_access.audit.sql.tables import GENESIS, INTENT, OUTCOME, chained_hash, records
 from registry_access.audit.sql.writer import ChainWriter, intent, outcome_record, reason_of
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
@@ -25,12 +25,16 @@ _VERIFY_BATCH = 2000
 
 
 class SqlAuditTrail:
-    """`writer` names this process's chain. `read_only` opens without migrating, for commands that only look."""
+    """`writer` names this process's chain. `read_only` opens without migrating, for commands that only look.
 
-    def __init__(self, dsn: str, *, writer: str = "local", read_only: bool = False) -> None:
+    With `migrates=False` it opens only once another process has brought the database to the newest revision.
+    """
+
+    def __init__(self, dsn: str, *, writer: str = "local", read_only: bool = False, migrates: bool = True) -> None:
         self._dsn = dsn
         self._writer_name = writer
         self._read_only = read_only
+        self._migrates = migrates
         self._engine: AsyncEngine | None = None  # reads
         self._writing: AsyncEngine | None = None
         self._writer: ChainWriter | None = None
@@ -41,10 +45,15 @@ class SqlAuditTrail:
             return
         try:
             self._writing = open_engine(self._dsn)
-            await migrate(self._writing)
+            if self._migrates:
+                await migrate(self._writing)
+            ready = self._migrates or await is_migrated(self._writing)
         except (SQLAlchemyError, OSError) as error:
             await self.stop()
             raise AuditUnavailable(f"the audit trail cannot be opened: {reason_of(error)}") from error
+        if not ready:
+            await self.stop()
+            raise AuditUnavailable("the audit trail's tables are not made yet, or of another release; the proxy makes them")
         self._writer = ChainWriter(self._writing, self._writer_name)
         self._writer.start()
 
