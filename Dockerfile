@@ -15,6 +15,9 @@ COPY requirements.lock .
 RUN /opt/akua/bin/python -m pip install --no-compile --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE requirements-dev.lock ./
 COPY cli cli
+COPY programs programs
+COPY control control
+COPY demo_registry demo_registry
 COPY registry_access registry_access
 COPY webhook webhook
 COPY proxy proxy

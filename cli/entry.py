@@ -21,16 +21,16 @@ def run() -> None:
 
 
 def _serve(program: str) -> int:
-    from cli.exit_code import exit_code
-    from cli.invocation import Invocation
+    from cli.terminal.exit_code import exit_code
+    from programs.invocation import Invocation
 
     config = os.environ.get("AKUA_CONFIG")
     found = Invocation(Path(config) if config else None)
     if program == _NODE_TRUST:
-        from cli.node_trust_program import keep_trust
+        from programs.node_trust import keep_trust
 
         return exit_code(lambda: keep_trust(found.settings()))
-    from cli.programs import run_program
+    from programs.runner import run_program
 
     return exit_code(lambda: run_program(program, found))
 

@@ -11,24 +11,23 @@ from typing import Annotated
 
 import typer
 
-from cli.attribution import pods, usage
-from cli.audit import audit_app
-from cli.credential import credential_app
-from cli.credential_secret import destroy, disable_version, enable_version, pin, rotate, try_, versions
+from cli.audit.commands import audit_app
+from cli.credential.commands import credential_app
+from cli.credential.versions import destroy, disable_version, enable_version, pin, rotate, try_, versions
 from cli.demo.command import demo
 from cli.doctor.command import doctor
-from cli.exit_code import exit_code
-from cli.explain import explain
-from cli.image import image
-from cli.install import install_app
-from cli.invocation import Invocation
-from cli.node_trust import node_trust
+from cli.install.commands import install_app
+from cli.install.pods import pods, usage
+from cli.install.sync import sync
+from cli.install.token import bundle, token
+from cli.preview.explain import explain
+from cli.preview.image import image
+from cli.preview.rewrite import rewrite
 from cli.product import product_app
-from cli.provisioning import bundle, token
-from cli.resync import sync
-from cli.rewrite import rewrite
-from cli.serve import proxy, serve, webhook
+from cli.servers import node_trust, proxy, serve, webhook
+from cli.terminal.exit_code import exit_code
 from cli.workspace import workspace_app
+from programs.invocation import Invocation
 
 app = typer.Typer(
     name="akua",

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.presentation import age, done, show_json, show_rows
-from cli.session import MANAGER, Session, with_session
+from cli.session import with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
+from cli.terminal.presentation import age, done, show_json, show_rows
+from control.session import CLI_MANAGER, Session
 from registry_access.model.resources import Kind, Product, Resource
 
 product_app = typer.Typer(help="Named sets of repositories that a customer can buy.", no_args_is_help=True)
@@ -31,7 +32,7 @@ def create(
     async def work(session: Session) -> Resource:
         await session.ensure_workspace()
         manifest = session.manifest(Kind.PRODUCT, name, {"repositories": repositories})
-        return await session.store.apply(manifest, manager=MANAGER)
+        return await session.store.apply(manifest, manager=CLI_MANAGER)
 
     made = with_session(context, workspace, work, creating=True)
     done(output, made.to_manifest(), f"product {name} includes {', '.join(repositories)}")

@@ -1,27 +1,19 @@
-"""One invocation of `akua`: where its settings come from, and the opened state and workspace that a command works on."""
+"""The invocation, session and workspace that a command works on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import typer
 
-from cli.invocation import Invocation
-from cli.wiring import DECIDING, open_snapshot
-from registry_access.model.errors import InvalidInput, NotFound, StateUnavailable
-from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
-from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
-from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
-from registry_access.runtime.settings import Settings
+from control.session import Session, opened, workspaces
+from programs.invocation import Invocation
+from registry_access.model.errors import InvalidInput, NotFound
 from registry_access.state.index import ResourceIndex
-from registry_access.state.interface import StateStore
 
 DEFAULT_WORKSPACE = "default"
-MANAGER = "akua-cli"
 T = TypeVar("T")
 
 
@@ -29,82 +21,6 @@ def invocation(context: typer.Context) -> Invocation:
     """The invocation that the command belongs to."""
     found = context.find_root().obj
     return found if isinstance(found, Invocation) else Invocation()
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """An opened store, read once, and the workspace to work in. The finders raise NotFound and name what there is.
-
-    `sealed`: its Secrets may not be listed by whoever runs the command.
-    """
-
-    settings: Settings
-    store: StateStore
-    workspace: str
-    sealed: bool = False
-
-    @property
-    def index(self) -> ResourceIndex:
-        return self.store.index
-
-    def key(self, kind: Kind, name: str) -> Key:
-        return Key(kind, self.workspace, name)
-
-    def manifest(self, kind: Kind, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A manifest of this workspace; members of `spec` that say nothing are left out."""
-        said = {member: value for member, value in spec.items() if value not in (None, "", [], False)}
-        return {
-            "apiVersion": API_VERSION,
-            "kind": str(kind),
-            "metadata": {"name": name, "namespace": self.workspace},
-            "spec": said,
-        }
-
-    def install(self, name: str) -> Install:
-        found = self.index.install(self.workspace, name)
-        return found or self._missing("install", name, [item.metadata.name for item in self.installs()])
-
-    def product(self, name: str) -> Product:
-        found = self.index.product(self.workspace, name)
-        return found or self._missing("product", name, [item.metadata.name for item in self.products()])
-
-    def credential(self, name: str) -> RegistryCredential:
-        found = self.index.credential(self.workspace, name)
-        return found or self._missing("credential", name, [item.metadata.name for item in self.credentials()])
-
-    def installs(self) -> list[Install]:
-        found = (item for item in self.index.installs() if item.workspace == self.workspace)
-        return sorted(found, key=lambda item: item.metadata.name)
-
-    def products(self) -> list[Product]:
-        found = (item for item in self.index.products() if item.workspace == self.workspace)
-        return sorted(found, key=lambda item: item.metadata.name)
-
-    def credentials(self) -> list[RegistryCredential]:
-        found = (item for item in self.index.all_credentials() if item.workspace == self.workspace)
-        return sorted(found, key=lambda item: item.metadata.name)
-
-    def value_of(self, credential: RegistryCredential) -> ResolvedSecret | SecretProblem:
-        """The current value behind a credential. Raises StateUnavailable when nobody can tell for want of a right."""
-        if self.sealed and credential.secret_name is not None:
-            raise StateUnavailable(
-                f"the Secrets of workspace {self.workspace} may not be listed by you, so whether credential "
-                f"{credential.metadata.name} has a value cannot be said; ask somebody with the role edit or admin there"
-            )
-        return resolve_secret(credential, lambda name: self.index.secret(self.workspace, name))
-
-    async def ensure_workspace(self) -> None:
-        """Makes the workspace when it is not there, so that the first `add` or `create` needs no step before it."""
-        if self.workspace not in self.index.workspaces():
-            await self.store.apply(workspace_manifest(self.workspace), manager=MANAGER)
-
-    def _missing(self, word: str, name: str, known: list[str]) -> Any:
-        there = f"; there is {', '.join(sorted(known)[:12])}" if known else ""
-        raise NotFound(f"workspace {self.workspace} has no {word} {name}{there}")
-
-
-def workspace_manifest(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {WORKSPACE_LABEL: "true"}}}
 
 
 def with_session(
@@ -127,25 +43,6 @@ def with_session(
             return await work(Session(settings, store, name, name in getattr(store, "sealed", ())))
 
     return asyncio.run(run())
-
-
-@asynccontextmanager
-async def opened(
-    settings: Settings, workspace: str = "", *, kinds: Collection[Kind] = DECIDING, provisioned: bool = False
-) -> AsyncIterator[StateStore]:
-    """The state store, read once; of a cluster one `workspace`, or ("") all. Raises StateUnavailable."""
-    store = await open_snapshot(settings, kinds=kinds, workspace=workspace, provisioned=provisioned)
-    await store.start()
-    try:
-        yield store
-    finally:
-        await store.stop()
-
-
-def workspaces(index: ResourceIndex) -> list[str]:
-    """Namespaces that are labelled as workspaces, and those that hold a workspace's resources all the same."""
-    owners = (*index.installs(), *index.products(), *index.all_credentials())
-    return sorted({*index.workspaces(), *(resource.metadata.namespace for resource in owners)})
 
 
 def _workspace(index: ResourceIndex, given: str, *, creating: bool) -> str:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Output, OutputOption
-from cli.presentation import done, show_json, show_rows
-from cli.session import MANAGER, invocation, opened, workspace_manifest, workspaces
+from cli.session import invocation
+from cli.terminal.options import Output, OutputOption
+from cli.terminal.presentation import done, show_json, show_rows
+from control.session import CLI_MANAGER, opened, workspace_manifest, workspaces
 
 workspace_app = typer.Typer(help="Owners of credentials, products and installs: labelled namespaces.", no_args_is_help=True)
 
@@ -28,7 +29,7 @@ def create(
 
     async def work() -> dict[str, object]:
         async with opened(settings) as store:
-            return (await store.apply(workspace_manifest(name), manager=MANAGER)).to_manifest()
+            return (await store.apply(workspace_manifest(name), manager=CLI_MANAGER)).to_manifest()
 
     done(output, asyncio.run(work()), f"workspace {name} is there")
 

@@ -10,16 +10,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from proxy.authentication import Subject, authorization_header
-from proxy.authorization import check_install
-from proxy.exchange import Exchange
+from proxy.gates.authentication import Subject, authorization_header
+from proxy.gates.authorization import check_install
 from proxy.oci_errors import API_VERSION_HEADERS, OciError
 from proxy.parts import ProxyParts, identity_of
-from proxy.pulls import Pulls
+from proxy.protocol.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
+from proxy.pull.exchange import Exchange
+from proxy.pull.pulls import Pulls
 from proxy.token_endpoint import TokenEndpoint
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import Gate, GateResult, Reason, new_decision_id
-from registry_access.model.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
 from registry_access.model.resources import Install
 
 logger = logging.getLogger(__name__)

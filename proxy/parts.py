@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from proxy.authentication import Authenticator, Subject
-from proxy.authorization import InstallIdentity, Moment
+from proxy.gates.authentication import Authenticator, Subject
+from proxy.gates.authorization import InstallIdentity, Moment
 from proxy.oci_errors import Challenger
-from proxy.open_streams import OpenStreams
-from proxy.refusals import Refusals
+from proxy.pull.open_streams import OpenStreams
+from proxy.reporting.refusals import Refusals
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.interface import AuditTrail
 from registry_access.model.signing_key import SigningKey

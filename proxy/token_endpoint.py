@@ -13,17 +13,17 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from proxy.authentication import Subject, authorization_header, basic_password
-from proxy.authorization import check_install
-from proxy.exchange import Exchange
+from proxy.gates.authentication import Subject, authorization_header, basic_password
+from proxy.gates.authorization import check_install
 from proxy.parts import ProxyParts, identity_of
-from registry_access.model.access_token import AccessTokenClaims, mint_access_token
+from proxy.protocol.access_token import AccessTokenClaims, mint_access_token
+from proxy.protocol.scope import Scope, parse_scopes
+from proxy.pull.exchange import Exchange
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.install_token import InstallTokenClaims
 from registry_access.model.resources import Install
-from registry_access.model.scope import Scope, parse_scopes
 
 _FORM_MAXIMUM = 64 * 1024
 _SCOPES_MAXIMUM = 20  # so that the token with them stays within what a request header may hold

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry_access.model.image_reference import ImageReference
-from registry_access.model.proxied_reference import Proxied, from_proxied, to_proxied
+from registry_access.model.names.image_reference import ImageReference
+from registry_access.model.names.proxied_reference import Proxied, from_proxied, to_proxied
 from registry_access.model.resources.metadata import INSTALLS_ANNOTATION
 from webhook.admission.pod_images import pod_images
 from webhook.admission.rewriting import known_originals, pull_secrets

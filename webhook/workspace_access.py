@@ -18,7 +18,7 @@ from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.kubernetes.raw_objects import ROLE_BINDING, RawObject, RawObjects
 
 logger = logging.getLogger(__name__)
-MANAGER = "akua-workspace-access"
+WORKSPACE_ACCESS_MANAGER = "akua-workspace-access"
 NAME = "akua-proxy"
 _LOOK_SECONDS = 10.0  # role bindings are not watched
 _AT_ONCE = 8
@@ -79,8 +79,12 @@ class WorkspaceAccess:
                 await self._objects.delete(ROLE_BINDING, namespace, NAME, uid=present["metadata"]["uid"])
                 logger.info("the proxy's access to %s was withdrawn", namespace)
             if wanted:
-                metadata = {"name": NAME, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGER, **PART_OF}}
-                await self._objects.apply(ROLE_BINDING, {"metadata": metadata, **_GRANT}, manager=MANAGER)
+                metadata = {
+                    "name": NAME,
+                    "namespace": namespace,
+                    "labels": {MANAGED_BY_LABEL: WORKSPACE_ACCESS_MANAGER, **PART_OF},
+                }
+                await self._objects.apply(ROLE_BINDING, {"metadata": metadata, **_GRANT}, manager=WORKSPACE_ACCESS_MANAGER)
                 logger.info("the proxy was given access to workspace %s", namespace)
         except (NotFound, Conflict) as error:
             logger.debug("the namespace %s, or the binding, is just going: %s", namespace, error)
@@ -101,7 +105,7 @@ def _is_open(namespace: Namespace) -> bool:
 
 def _is_ours(binding: RawObject) -> bool:
     labels: Mapping[str, str] = binding["metadata"].get("labels") or {}
-    return labels.get(MANAGED_BY_LABEL) == MANAGER
+    return labels.get(MANAGED_BY_LABEL) == WORKSPACE_ACCESS_MANAGER
 
 
 def _grants(binding: RawObject) -> bool:

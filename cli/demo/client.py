@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli.demo.image import INDEX_TYPE, MANIFEST_TYPE
+from demo_registry.image import INDEX_TYPE, MANIFEST_TYPE
 from registry_access.model.errors import AkuaError
 
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')

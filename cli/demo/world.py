@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from cli.demo.hello import hello_program
-from cli.demo.image import INDEX_TYPE
-from cli.demo.upstream_registry import UpstreamRegistry
-from cli.process import PROXY, WEBHOOK, Process
-from cli.session import MANAGER, workspace_manifest
+from control.session import CLI_MANAGER, workspace_manifest
+from demo_registry.image import INDEX_TYPE
+from demo_registry.registry import UpstreamRegistry
+from programs.process import PROXY, WEBHOOK, Process
 from registry_access.model.errors import InvalidSettings, StateUnavailable
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.metadata import API_VERSION
+from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
-from registry_access.runtime.settings import Address, Settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.interface import StateStore
 from registry_access.state.workspace_secrets import WorkspaceSecrets
@@ -168,7 +169,7 @@ def _add_image(registry: UpstreamRegistry, name: str, sizes: tuple[int, ...]) ->
 async def _provision(world: World) -> None:
     """What an administrator applies, through the state that they would edit."""
     store = world.store
-    await store.apply(workspace_manifest(WORKSPACE), manager=MANAGER)
+    await store.apply(workspace_manifest(WORKSPACE), manager=CLI_MANAGER)
     for name, registry in (("packages", world.packages), ("partner", world.partner)):
         secret = {"username": registry.username, "password": registry.password}
         await WorkspaceSecrets(store).add(WORKSPACE, name, secret)
@@ -195,7 +196,7 @@ async def _provision(world: World) -> None:
 
 async def _apply(store: StateStore, kind: str, name: str, spec: dict[str, Any]) -> None:
     metadata = {"name": name, "namespace": WORKSPACE}
-    await store.apply({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}, manager=MANAGER)
+    await store.apply({"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}, manager=CLI_MANAGER)
 
 
 async def _either(awaited: Any, *tasks: asyncio.Task[None]) -> None:

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 import typer
 from rich.text import Text
 
-from cli.doctor.audit import audit_check
-from cli.doctor.finding import Check, Finding, bad, condensed, good
-from cli.doctor.machine import certificate_files, name_check, server_checks
-from cli.doctor.resources import credential_checks, install_checks
-from cli.invocation import Invocation
-from cli.options import Output, OutputOption, WorkspaceOption
-from cli.presentation import show_json, show_rows
-from cli.session import invocation, opened
+from cli.session import invocation
+from cli.terminal.options import Output, OutputOption, WorkspaceOption
+from cli.terminal.presentation import show_json, show_rows
+from control.doctor.finding import Check, Finding, bad, condensed, good
+from control.doctor.machine import certificate_files, name_check, server_checks
+from control.doctor.resources import credential_checks, install_checks
+from control.doctor.trail import audit_check
+from control.session import opened
+from programs.invocation import Invocation
 from registry_access.model.errors import AkuaError, InvalidSettings
-from registry_access.runtime.settings import Settings
+from registry_access.settings import Settings
 
 _MARKS = {Finding.GOOD: ("✓", "green"), Finding.WARNING: ("!", "yellow"), Finding.BAD: ("✗", "red"), Finding.UNSEEN: ("?", "dim")}
 _LISTED = 20  # of one noun, when all of them are good
@@ -54,7 +55,7 @@ async def _all(found: Invocation, workspace: str) -> list[Check]:
     checks = [good("settings", f"state {settings.state}, host {settings.host}")]
     if settings.state == "kubernetes":
         # Half of what a command needs to start, and only wanted here.
-        from cli.doctor.cluster.order import cluster_checks
+        from control.doctor.cluster.order import cluster_checks
 
         return checks + [check async for check in cluster_checks(settings, found.environment, workspace)]
     checks += [check async for check in _state(settings, workspace)]

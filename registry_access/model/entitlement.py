@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from registry_access.model.repository_pattern import RepositoryPattern
+from registry_access.model.names.repository_pattern import RepositoryPattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Process plumbing: settings, logging, metrics, health, serving. Knows nothing of registries or pods."""
+"""Process plumbing: logging, metrics, health, serving. Knows nothing of registries or pods."""

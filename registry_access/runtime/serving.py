@@ -18,10 +18,10 @@ import uvicorn
 from cryptography.x509 import load_pem_x509_certificate
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
+from registry_access.runtime.address import Address
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
-from registry_access.runtime.settings import Address
 from registry_access.runtime.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)

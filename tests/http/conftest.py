@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.image import INDEX_TYPE
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.image import INDEX_TYPE
+from demo_registry.registry import UpstreamRegistry
 from tests.support.proxied_world import World, world
 
 

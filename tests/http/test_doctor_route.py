@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cli.doctor.cluster.installation import Installation
-from cli.doctor.cluster.route import ask, route_checks
-from cli.doctor.cluster.view import Look
+from control.doctor.cluster.installation import Installation
+from control.doctor.cluster.route import ask, route_checks
+from control.doctor.cluster.view import Look
+from tests.support.fake_cluster import findings
 from tests.support.tls import certificate_authority, served_tls
-from tests.unit.cli.doctor.fake_cluster import findings
 
 
 async def _ping(request: Request) -> Response:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.registry import UpstreamRegistry
 from registry_access.model.resources import Key, Kind
 from registry_access.runtime.guarded_protocol import GuardedProtocol
 from tests.support.proxied_world import WORKSPACE, World, basic, resource, world

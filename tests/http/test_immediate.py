@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import Reply, text_reply
 from registry_access.runtime.serving import Listener, Servers
-from registry_access.runtime.settings import Address
 from registry_access.runtime.telemetry import Telemetry
 from tests.support.serving import served
 

@@ -8,7 +8,7 @@ import logging
 import httpx
 import pytest
 
-from proxy.pulls import Pulls
+from proxy.pull.pulls import Pulls
 from tests.support.proxied_world import World, basic
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.image import Repository
+from demo_registry.image import Repository
 from registry_access.state.workspace_secrets import WorkspaceSecrets
 from tests.support.emulated_registries import KINDS, SECRET, EmulatedRegistry, Kind, emulated
 from tests.support.programs import requires_program

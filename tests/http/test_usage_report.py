@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.usage_report import UsageReport
+from proxy.reporting.usage_report import UsageReport
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Install, Key, Kind

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.demo.image import INDEX_TYPE, MANIFEST_TYPE, Repository
+from demo_registry.image import INDEX_TYPE, MANIFEST_TYPE, Repository
 from tests.support.akua_process import AkuaProcess, akua_serve
 from tests.support.docker_registry import PASSWORD, USERNAME, DockerRegistry, docker_registry
 from tests.support.pushing import push_repository

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cli import pulling_pods
-from cli.session import Session
-from registry_access.runtime.settings import load_settings
+from control.install import pod_search
+from control.session import Session
+from registry_access.settings import load_settings
 from registry_access.state.kubernetes import KubernetesStore
 from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
 from tests.integration.test_install_sync import namespaces
@@ -144,11 +144,11 @@ async def test_a_remote_cluster_is_asked_as_far_as_it_can_be(
         # Its API server stands on loopback here, which nobody's kubeconfig may name: that is what is said.
         code, _, err = await akua(cluster, "install", "pods", "shop")
         assert (code, "the cluster of Secret far: cluster.server: is a loopback" in err) == (1, True)
-        monkeypatch.setattr(pulling_pods, "foreign_access", partial(foreign_access, allow_loopback=True))
+        monkeypatch.setattr(pod_search, "foreign_access", partial(foreign_access, allow_loopback=True))
         store = KubernetesStore(cluster.access(), heartbeat_seconds=0.5)
         await store.start()
         session = Session(load_settings({"AKUA_STATE": "kubernetes"}), store, "acme")
-        search = await pulling_pods.search_pods(session, [session.install("shop")], lambda pod: True, everywhere=False)
+        search = await pod_search.search_pods(session, [session.install("shop")], lambda pod: True, everywhere=False)
         await store.stop()
         assert [(found.cluster, found.pod.name) for found in search.pods] == [("far", "far-abc-1")]
         assert search.problems == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.registry import UpstreamRegistry
 from tests.integration.conftest import API
 from tests.support.akua_process import akua_serve
 from tests.support.proxied_world import basic

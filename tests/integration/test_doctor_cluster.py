@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.doctor.cluster import order
-from cli.doctor.cluster.order import cluster_checks
+from control.doctor.cluster import order
+from control.doctor.cluster.order import cluster_checks
 from registry_access.runtime.certificate_authority import CertificateAuthority
-from registry_access.runtime.settings import load_settings
+from registry_access.settings import load_settings
 from registry_access.state.kubernetes.access import ClusterAccess
 from tests.support.akua_process import AKUA
 from tests.support.cluster import until

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.wiring import Proxy, start_proxy
+from proxy.assembly import Proxy, start_proxy
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
-from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
 from registry_access.state import event_recorder
 from registry_access.state.kubernetes import KubernetesStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish

@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cli.install_sync import InstallSyncParts, build_install_sync
 from registry_access.model.install_token import verify_install_token
-from registry_access.runtime.settings import Settings, load_settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings, load_settings
 from registry_access.state.kubernetes import KubernetesStore
 from registry_access.state.kubernetes import leader_election as leases
 from registry_access.state.signing_keys import PublishedKeys
 from tests.support.kubernetes import ControlPlane, control_plane
 from tests.support.state_conformance import until
+from webhook.assembly import InstallSyncParts, build_install_sync
 
 __all__ = ["control_plane"]
 HOST = "oci.akua.dev"

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from cli.install_sync import build_install_sync
-from registry_access.runtime.settings import load_settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import load_settings
 from registry_access.state.kubernetes import KubernetesApi, KubernetesStore
 from tests.support.kubernetes import ControlPlane, running_control_plane
 from tests.support.large_world import LargeWorld, WorldSize
 from tests.support.state_conformance import until
+from webhook.assembly import build_install_sync
 
 SIZE = WorldSize(namespaces=60, workspaces=4, installs=200, grants=800)
 _OWN = ("leases", "akua-heartbeat", "namespaces/akua-system")  # who leads, and that watches are alive

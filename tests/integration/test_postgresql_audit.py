@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from cli.trail_opening import PROXY_PATIENCE, open_trail
 from registry_access.audit.interface import AuditQuery
+from registry_access.audit.opening import PROXY_PATIENCE, open_trail
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import AuditUnavailable
 from tests.support.audit_conformance import AuditConformance, event

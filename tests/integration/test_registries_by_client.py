@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.image import Repository
+from demo_registry.image import Repository
 from tests.http.test_registries import pulling
 from tests.support.containerd import Containerd, containerd
 from tests.support.emulated_registries import KINDS, Kind

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.certificates import WEBHOOK_NAMES, LocalAuthority
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.registry import UpstreamRegistry
+from programs.local_authority import WEBHOOK_NAMES, LocalAuthority
 from tests.support.akua_process import AKUA, AkuaProcess, akua_serve
 from tests.support.proxied_world import basic
 from tests.support.serving import served

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cli.demo.image import Repository
+from demo_registry.image import Repository
 from tests.support.docker_registry import PASSWORD, USERNAME, docker_registry
 from tests.support.proxied_world import resource, world
 from tests.support.pushing import push_repository

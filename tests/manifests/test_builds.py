@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from registry_access.runtime.settings import load_settings
+from registry_access.settings import load_settings
 from tests.support.kustomize import BUILDS, OVERLAYS, Manifest, built, containers, named, of_kind, pod_templates
 
 # The oldest Kubernetes that ValidatingAdmissionPolicy is stable in, and the one that everything is tested on.

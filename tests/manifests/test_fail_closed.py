@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from registry_access.model.proxied_reference import Proxied, to_proxied
+from registry_access.model.names.proxied_reference import Proxied, to_proxied
 from registry_access.model.resources import PullGrant
 from tests.manifests.conftest import once
 from tests.support.api_requests import Answer, ApiRequests

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.registry import UpstreamRegistry
 from tests.support.akua_process import AKUA
 from tests.support.api_requests import ApiRequests
 from tests.support.cluster_process import ClusterProcess, account_kubeconfig, cluster_process

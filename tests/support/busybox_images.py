@@ -9,7 +9,7 @@ import platform
 import tarfile
 from functools import cache
 
-from cli.demo.image import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Repository, digest_of
+from demo_registry.image import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Repository, digest_of
 from hack.one_node.images import busybox_layer
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -28,8 +28,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from cli.demo.image import Repository
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.image import Repository
+from demo_registry.registry import UpstreamRegistry
 from tests.support.tls import served_tls
 
 SECRET = "canary-of-the-upstream"

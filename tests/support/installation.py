@@ -15,8 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from cli.demo.image import MANIFEST_TYPE
-from registry_access.model.proxied_reference import Proxied, to_proxied
+from demo_registry.image import MANIFEST_TYPE
+from registry_access.model.names.proxied_reference import Proxied, to_proxied
 from tests.support.busybox_images import busybox_image
 from tests.support.cluster import OneNode, RealCluster, hack
 from tests.support.docker_registry import DockerRegistry, docker_registry

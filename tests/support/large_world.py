@@ -16,7 +16,7 @@ from registry_access.model.resources import Install, Product, TargetStatus
 from registry_access.model.resources.metadata import (
     API_VERSION,
     CURRENT_VERSION_ANNOTATION,
-    MANAGER,
+    INSTALL_SYNC_MANAGER,
     SECRET_LABEL,
     SYSTEM_NAMESPACE,
     VERSION_LABEL,
@@ -83,9 +83,9 @@ class LargeWorld:
         """Writes everything, with 32 connections. Raises StateError."""
         store = KubernetesStore(access, kinds=())
         try:
-            system = await store.apply(_namespace(SYSTEM_NAMESPACE), manager=MANAGER)
+            system = await store.apply(_namespace(SYSTEM_NAMESPACE), manager=INSTALL_SYNC_MANAGER)
             keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
-            await publish(store, keys, MANAGER)
+            await publish(store, keys, INSTALL_SYNC_MANAGER)
             await _all(store.create(manifest) for manifest in self._namespaces())
             for number in range(self.size.workspaces):
                 await _all(store.create(manifest) for manifest in self._workspace_objects(self.workspace(number)))

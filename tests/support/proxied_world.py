@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 
-from cli.demo.upstream_registry import UpstreamRegistry
-from cli.wiring import Proxy, start_proxy
+from demo_registry.registry import UpstreamRegistry
+from proxy.assembly import Proxy, start_proxy
 from registry_access.audit.interface import AuditQuery, AuditRow
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
-from registry_access.runtime.settings import Settings
 from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish
 from tests.support.serving import served

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from cli.demo.image import Repository, digest_of
+from demo_registry.image import Repository, digest_of
 
 
 def push_repository(client: httpx.Client, name: str, repository: Repository) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import typer.main
 
 from cli.main import app
+from hack.configuration_reference import metrics_table, settings_table
 from registry_access.model.decision import Gate, Reason
 from registry_access.model.occurrence import EventReason
-from registry_access.runtime.reference import metrics_table, settings_table
 from webhook.install_sync.status import ConditionReason
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,7 +16,7 @@ from registry_access.audit.interface import AuditTrail
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
 from registry_access.model.decision import new_decision_id
 from registry_access.model.errors import AuditError
-from registry_access.model.proxied_reference import Proxied, to_proxied
+from registry_access.model.names.proxied_reference import Proxied, to_proxied
 from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_UID_ANNOTATION, INSTALL_WORKSPACE_LABEL
 from registry_access.runtime.telemetry import Telemetry

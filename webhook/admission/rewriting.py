@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from registry_access.model.proxied_reference import Proxied, Unchanged, UnchangedReason, from_proxied, to_proxied
+from registry_access.model.names.proxied_reference import Proxied, Unchanged, UnchangedReason, from_proxied, to_proxied
 from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import (
     INSTALL_LABEL,

@@ -30,7 +30,7 @@ from registry_access.state.interface import StateStore
 from registry_access.state.kubernetes.raw_objects import SERVICE, RawObjects
 from registry_access.state.signing_keys import ROTATE_ANNOTATION
 from webhook.certificates.authorities import Authorities, RotationTimes
-from webhook.certificates.publication import LABELS, MANAGER, Publication
+from webhook.certificates.publication import CERTIFICATE_MANAGER, LABELS, Publication
 from webhook.certificates.serving import PROXY_SERVICE, entries_to_write, proxy_hosts, webhook_hosts
 
 logger = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class CertificateKeeper:
 
 
 def _is_ours(secret: Secret) -> bool:
-    return secret.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER
+    return secret.metadata.labels.get(MANAGED_BY_LABEL) == CERTIFICATE_MANAGER
 
 
 def _issuers(ours: Sequence[Secret]) -> Sequence[bytes]:

@@ -10,9 +10,9 @@ from registry_access.model.resources.metadata import MANAGED_BY_LABEL, PART_OF, 
 from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, RawObjects
 
 logger = logging.getLogger(__name__)
-MANAGER = "akua-certificates"
+CERTIFICATE_MANAGER = "akua-certificates"
 WEBHOOK_CONFIGURATION = "akua-webhook"
-LABELS = {MANAGED_BY_LABEL: MANAGER, **PART_OF}
+LABELS = {MANAGED_BY_LABEL: CERTIFICATE_MANAGER, **PART_OF}
 
 
 class Publication:
@@ -27,7 +27,7 @@ class Publication:
         if found is not None and (found.get("data") or {}).get(CA_ENTRY) == text:
             return
         metadata = {"name": CA_CONFIG_MAP, "namespace": SYSTEM_NAMESPACE, "labels": LABELS}
-        await self._objects.apply(CONFIG_MAP, {"metadata": metadata, "data": {CA_ENTRY: text}}, manager=MANAGER)
+        await self._objects.apply(CONFIG_MAP, {"metadata": metadata, "data": {CA_ENTRY: text}}, manager=CERTIFICATE_MANAGER)
         logger.info("the CA bundle was published in ConfigMap %s/%s", SYSTEM_NAMESPACE, CA_CONFIG_MAP)
 
     async def webhooks(self, bundle: bytes) -> None:
@@ -41,5 +41,5 @@ class Publication:
                 operations.append({"op": "test", "path": f"/webhooks/{place}/name", "value": webhook["name"]})
                 operations.append({"op": "add", "path": f"/webhooks/{place}/clientConfig/caBundle", "value": wanted})
         if operations:
-            await self._objects.patch(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION, operations, manager=MANAGER)
+            await self._objects.patch(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION, operations, manager=CERTIFICATE_MANAGER)
             logger.info("the caBundle of MutatingWebhookConfiguration %s was written", WEBHOOK_CONFIGURATION)

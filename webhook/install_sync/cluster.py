@@ -7,7 +7,7 @@ from typing import Protocol
 
 from registry_access.model.errors import NotFound
 from registry_access.model.resources import Install, Key, Kind, Namespace, PullGrant, Resource, Secret
-from registry_access.model.resources.metadata import MANAGER
+from registry_access.model.resources.metadata import INSTALL_SYNC_MANAGER
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import Manifest
 from webhook.install_sync.ownership import Name, owner_of
@@ -84,7 +84,7 @@ class TargetCluster:
             return None
 
     async def apply(self, manifest: Manifest) -> None:
-        await self._store.apply(manifest, manager=MANAGER)
+        await self._store.apply(manifest, manager=INSTALL_SYNC_MANAGER)
 
     async def delete(self, key: Key, uid: str) -> None:
         await self._store.delete(key, uid=uid)

@@ -11,10 +11,10 @@ from registry_access.model.resources import Install, Kind, PullGrant, Resource, 
 from registry_access.model.resources.metadata import (
     GROUP,
     INSTALL_LABEL,
+    INSTALL_SYNC_MANAGER,
     INSTALL_UID_ANNOTATION,
     INSTALL_WORKSPACE_LABEL,
     MANAGED_BY_LABEL,
-    MANAGER,
 )
 
 PULL_SECRET_PREFIX = "akua-pull-"  # noqa: S105 - a name
@@ -35,7 +35,7 @@ def owner_of(resource: Resource | None) -> Name | None:
         return None
     labels = resource.metadata.labels
     workspace, install = labels.get(INSTALL_WORKSPACE_LABEL), labels.get(INSTALL_LABEL)
-    if labels.get(MANAGED_BY_LABEL) != MANAGER or not workspace or not install:
+    if labels.get(MANAGED_BY_LABEL) != INSTALL_SYNC_MANAGER or not workspace or not install:
         return None
     named = install if resource.kind is Kind.PULL_GRANT else pull_secret_name(install)
     return (workspace, install) if resource.metadata.name == named else None
@@ -56,7 +56,7 @@ def belongs_to(resource: Resource, install: Install, control_plane: str) -> bool
 def ownership(install: Install, control_plane: str) -> dict[str, dict[str, str]]:
     """The labels and annotations that say all this."""
     labels = {
-        MANAGED_BY_LABEL: MANAGER,
+        MANAGED_BY_LABEL: INSTALL_SYNC_MANAGER,
         INSTALL_LABEL: install.metadata.name,
         INSTALL_WORKSPACE_LABEL: install.workspace,
     }

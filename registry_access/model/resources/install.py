@@ -9,7 +9,7 @@ from sys import intern
 from typing import ClassVar
 
 from registry_access.model.label_selector import EVERYTHING, LabelSelector
-from registry_access.model.repository_pattern import RepositoryPattern
+from registry_access.model.names.repository_pattern import RepositoryPattern
 from registry_access.model.resources.field_reader import FieldReader, Origin, Path, rfc3339
 from registry_access.model.resources.metadata import (
     Condition,

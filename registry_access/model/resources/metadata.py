@@ -36,7 +36,7 @@ INSTALLS_ANNOTATION = f"{GROUP}/installs"  # on a pod: the installs whose grants
 PART_LABEL = f"{GROUP}/part"  # on our own pods: webhook | proxy | node-trust
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 PART_OF: Mapping[str, str] = shared_map({"app.kubernetes.io/part-of": "akua-registry-access"})
-MANAGER = "akua-install-sync"
+INSTALL_SYNC_MANAGER = "akua-install-sync"
 SYSTEM_NAMESPACE = "akua-system"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from registry_access.model.repository_pattern import RepositoryPattern, parse_repository_pattern
+from registry_access.model.names.repository_pattern import RepositoryPattern, parse_repository_pattern
 from registry_access.model.resources.field_reader import Origin, Path
 from registry_access.model.resources.metadata import Kind, Metadata, WorkspaceOwned, manifest_of, read_frame
 

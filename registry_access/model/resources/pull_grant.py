@@ -8,8 +8,8 @@ from sys import intern
 from typing import ClassVar
 
 from registry_access.model.label_selector import EVERYTHING, LabelSelector
-from registry_access.model.registry_host import normalize_registry_host
-from registry_access.model.repository_pattern import RepositoryPattern
+from registry_access.model.names.registry_host import normalize_registry_host
+from registry_access.model.names.repository_pattern import RepositoryPattern
 from registry_access.model.resources.field_reader import Origin, Path
 from registry_access.model.resources.metadata import Identified, Kind, Metadata, manifest_of, read_frame
 from registry_access.model.resources.product import MAXIMUM_REPOSITORIES, shared_pattern

@@ -12,8 +12,8 @@ from sys import intern
 from typing import ClassVar
 
 from registry_access.model.errors import InvalidInput
-from registry_access.model.registry_host import normalize_registry_host
-from registry_access.model.repository_pattern import RepositoryPrefix, parse_repository_prefix
+from registry_access.model.names.registry_host import normalize_registry_host
+from registry_access.model.names.repository_pattern import RepositoryPrefix, parse_repository_prefix
 from registry_access.model.resources.field_reader import FieldReader, Origin, Path, rfc3339
 from registry_access.model.resources.metadata import (
     Condition,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from cli.demo.upstream_registry import UpstreamRegistry
+from demo_registry.registry import UpstreamRegistry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import VerificationOutcome, permission, verify_credential

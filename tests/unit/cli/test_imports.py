@@ -15,8 +15,8 @@ _COMMAND_LINE = ("typer", "pydantic", "rich", "httpx", "ruamel", "jinja2")
     ("module", "heavy"),
     [
         ("cli.main", _STORES),
-        ("cli.programs", _STORES + _COMMAND_LINE),
-        ("cli.node_trust_program", (*_STORES, *_COMMAND_LINE, "proxy", "webhook")),
+        ("programs.runner", _STORES + _COMMAND_LINE),
+        ("programs.node_trust", (*_STORES, *_COMMAND_LINE, "proxy", "webhook")),
         ("registry_access.state.kubernetes", _STORES + _COMMAND_LINE),
         ("proxy.app", _STORES + _COMMAND_LINE),
     ],

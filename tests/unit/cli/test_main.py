@@ -93,7 +93,7 @@ def test_a_bug_shows_its_place_and_no_traceback(akua: Akua, monkeypatch: pytest.
     def broken(*_: object) -> None:
         raise RuntimeError("canary-secret")
 
-    monkeypatch.setattr("cli.image.described", broken)
+    monkeypatch.setattr("cli.preview.image.described", broken)
     ran = akua("image", "redis")
     assert ran.code == 1
     assert ran.err.startswith("akua: internal error: RuntimeError at test_main.py:")

@@ -10,7 +10,7 @@ import pytest
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.label_selector import LabelSelector
-from registry_access.model.repository_pattern import RepositoryPrefix
+from registry_access.model.names.repository_pattern import RepositoryPrefix
 from registry_access.model.resources import (
     CredentialType,
     Install,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.protocol.scope import Scope, parse_scope, parse_scopes
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, new_decision_id, passed
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.errors import InvalidInput, InvalidManifest, InvalidRepositoryPattern, InvalidScope, InvalidSettings
 from registry_access.model.label_selector import LabelSelector, Operator, Requirement
-from registry_access.model.repository_pattern import parse_repository_pattern, parse_repository_prefix
-from registry_access.model.scope import Scope, parse_scope, parse_scopes
+from registry_access.model.names.repository_pattern import parse_repository_pattern, parse_repository_prefix
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_access.model.access_token import AccessTokenClaims, mint_access_token, verify_access_token
+from proxy.protocol.access_token import AccessTokenClaims, mint_access_token, verify_access_token
+from proxy.protocol.scope import parse_scope
 from registry_access.model.errors import InvalidInput, InvalidToken
 from registry_access.model.install_token import (
     INSTALL_TOKEN,
@@ -23,7 +24,6 @@ from registry_access.model.install_token import (
     mint_install_token,
     verify_install_token,
 )
-from registry_access.model.scope import parse_scope
 from registry_access.model.signed_token import sign_token
 from registry_access.model.signing_key import SigningKey, VerificationKeys
 
@@ -215,7 +215,7 @@ def test_neither_kind_of_token_passes_for_the_other() -> None:
     "access", [None, "all", [7], [{"type": "repository", "name": "a"}], [{"type": "r", "name": "a", "actions": [1]}]]
 )
 def test_malformed_access_is_refused(access: object) -> None:
-    from registry_access.model.access_token import ACCESS_TOKEN
+    from proxy.protocol.access_token import ACCESS_TOKEN
 
     token = sign_token(ACCESS_TOKEN, KEY, {**install_payload(ACCESS.install), "parent": "tok_parent_01", "access": access})
     with pytest.raises(InvalidToken, match="claims"):

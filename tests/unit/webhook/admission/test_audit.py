@@ -13,7 +13,7 @@ from registry_access.audit.interface import AuditQuery
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.audit_event import Operation, Result
 from registry_access.model.errors import AuditUnavailable
-from registry_access.model.repository_pattern import parse_repository_pattern
+from registry_access.model.names.repository_pattern import parse_repository_pattern
 from registry_access.model.resources import Metadata, PullGrant
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_WORKSPACE_LABEL
 from registry_access.runtime.telemetry import Telemetry

@@ -1,0 +1,271 @@
+"""`akua credential`: how the proxy logs in to upstream registries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cli.credential.input import read_values
+from cli.session import with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
+from cli.terminal.presentation import age, done, remark, show_fields, show_json, show_rows
+from control.credential.presets import PRESETS, Preset
+from control.session import Session
+from registry_access.model.errors import AlreadyExists, InvalidInput
+from registry_access.model.names.registry_host import normalize_registry_host
+from registry_access.model.resources import CredentialType, Kind, RegistryCredential, Resource
+from registry_access.model.workspace_secret import SecretProblem
+from registry_access.state.workspace_secrets import WorkspaceSecrets
+
+credential_app = typer.Typer(
+    help="How the proxy logs in to upstream registries. Secrets are prompted for or piped in, never arguments.",
+    no_args_is_help=True,
+)
+NameArgument = Annotated[str, typer.Argument(help="The credential's name.")]
+
+
+@credential_app.command("presets")
+def presets(output: OutputOption = Output.TABLE) -> None:
+    """List what `akua credential add` knows, and what each registry must give you."""
+    if output is Output.JSON:
+        show_json(
+            [
+                {
+                    "name": preset.name,
+                    "title": preset.title,
+                    "type": str(preset.type),
+                    "registry": preset.registry,
+                    "fields": [field.name for field in preset.fields if not field.value],
+                    "hint": preset.hint,
+                }
+                for preset in PRESETS.values()
+            ]
+        )
+        return
+    rows = [(preset.name, preset.title, preset.registry or preset.example, preset.hint or "-") for preset in PRESETS.values()]
+    show_rows(("preset", "for", "registry", "needs"), rows, empty="")
+
+
+@credential_app.command("add")
+def add(
+    context: typer.Context,
+    preset: Annotated[str, typer.Argument(help="A preset: see `akua credential presets`.")],
+    name: Annotated[str, typer.Option("--name", help="The credential's name. Default: the preset's.", show_default=False)] = "",
+    registry: Annotated[str, typer.Option("--registry", help="The registry, host[:port].", show_default=False)] = "",
+    repositories: Annotated[
+        list[str] | None, typer.Option("--repository", "-r", help="Only below this prefix, acme/*; may be repeated.")
+    ] = None,
+    username: Annotated[str, typer.Option("--username", "-u", help="User name.")] = "",
+    access_key_id: Annotated[str, typer.Option("--access-key-id", help="AWS access key id.")] = "",
+    region: Annotated[str, typer.Option("--region", help="AWS region, where the registry's name does not tell.")] = "",
+    client_id: Annotated[str, typer.Option("--client-id", help="OAuth client id.")] = "",
+    token_url: Annotated[str, typer.Option("--token-url", help="OAuth token URL.")] = "",
+    scopes: Annotated[str, typer.Option("--scopes", help="OAuth scopes, separated by spaces.")] = "",
+    login: Annotated[str, typer.Option("--login", help="The login kind, where type and host do not tell it.")] = "",
+    realm_hosts: Annotated[
+        list[str] | None, typer.Option("--realm-host", help="A token service that may be sent this credential; may be repeated.")
+    ] = None,
+    display_name: Annotated[str, typer.Option("--display-name", help="What people call it.")] = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help="Speak plain HTTP to it.")] = False,
+    private: Annotated[bool, typer.Option("--allow-private-addresses", help="It is in a private network.")] = False,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Add a credential. What is missing is asked for; the secret is prompted for, hidden, or read from standard input.
+
+    Examples:
+
+      akua credential add ghcr
+
+      akua credential add gar --registry europe-west1-docker.pkg.dev < key.json
+
+      printenv HARBOR_PASSWORD | akua credential add basic --name harbor --registry harbor.example.com -u 'robot$pull'
+    """
+    chosen = _preset(preset)
+    host = _registry(chosen, registry)
+    given = {
+        "username": username,
+        "access_key_id": access_key_id,
+        "region": region,
+        "client_id": client_id,
+        "token_url": token_url,
+        "scopes": scopes,
+    }
+    if chosen.hint and sys.stdin.isatty():
+        remark(f"{chosen.title}: {chosen.hint}")
+    called = name or chosen.name
+
+    async def work(session: Session) -> Resource:
+        if session.index.credential(session.workspace, called) is not None:
+            raise AlreadyExists(f"credential {called} is there already; `akua credential rotate {called}` gives it a new secret")
+        values = read_values(chosen.fields, given, f"credential {called}")
+        await session.ensure_workspace()
+        spec = {
+            "registry": host,
+            "type": str(chosen.type),
+            "displayName": display_name,
+            "repositories": repositories,
+            "login": login or chosen.login,
+            "secretName": called if values else "",
+            "realmHosts": realm_hosts,
+            "insecure": insecure,
+            "allowPrivateAddresses": private,
+        }
+        manifest = session.manifest(Kind.REGISTRY_CREDENTIAL, called, spec)
+        # Said before a secret is written: what is wrong with the rest.
+        RegistryCredential.from_manifest(manifest)
+        if values:
+            await WorkspaceSecrets(session.store).add(session.workspace, called, values, type=chosen.type)
+        return await session.store.create(manifest)
+
+    made = with_session(context, workspace, work, creating=True)
+    done(output, made.to_manifest(), f"credential {called} opens {host}; `akua credential test {called}` tries it")
+
+
+@credential_app.command("list")
+def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
+    """List the workspace's credentials: can each be used, and if not, why."""
+
+    async def work(session: Session) -> list[tuple[RegistryCredential, str, str]]:
+        return [(item, *_usable(session, item)) for item in session.credentials()]
+
+    found = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json([item.to_manifest() | {"secretVersion": version, "problem": problem} for item, version, problem in found])
+        return
+    rows = [
+        (
+            item.metadata.name,
+            item.registry,
+            ", ".join(map(str, item.repositories)) or "*",
+            str(item.type),
+            _state(item, problem),
+            version or "-",
+            _verified(item),
+            age(item.status.last_used_time),
+            age(item.metadata.creation_time),
+        )
+        for item, version, problem in found
+    ]
+    columns = ("name", "registry", "repositories", "type", "state", "secret", "verified", "used", "age")
+    show_rows(columns, rows, empty="no credentials yet; `akua credential add` makes one")
+
+
+@credential_app.command("show")
+def show(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Show one credential. Its secret is never shown."""
+
+    async def work(session: Session) -> tuple[RegistryCredential, str, str]:
+        found = session.credential(name)
+        return (found, *_usable(session, found))
+
+    found, version, problem = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json(found.to_manifest() | {"secretVersion": version, "problem": problem})
+        return
+    fields: dict[str, str | Text] = {
+        "Name": name,
+        "Display name": found.display_name or "-",
+        "Registry": found.registry + (" (plain HTTP)" if found.insecure else ""),
+        "Repositories": "\n".join(map(str, found.repositories)) or "all",
+        "Type": str(found.type),
+        "State": _state(found, problem),
+        "Secret": f"{found.secret_name}, version {version or '-'}" if found.secret_name else "none",
+        "Last used": age(found.status.last_used_time),
+    }
+    for condition in found.status.conditions:
+        fields[condition.type] = f"{condition.status} ({condition.reason}) {condition.message}".rstrip()
+    show_fields(fields)
+
+
+@credential_app.command("disable")
+def disable(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Refuse every pull that needs this credential, and cut those under way. `enable` takes it back."""
+    _patch(context, name, workspace, output, {"disabled": True}, "is disabled: pulls under way are cut, new ones refused")
+
+
+@credential_app.command("enable")
+def enable(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Use a disabled credential again. Nothing in any workload cluster changes by it."""
+    _patch(context, name, workspace, output, {"disabled": None}, "is in use")
+
+
+@credential_app.command("delete")
+def delete(
+    context: typer.Context,
+    name: NameArgument,
+    keep_secret: Annotated[bool, typer.Option("--keep-secret", help="Leave its secret's versions.")] = False,
+    workspace: WorkspaceOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete a credential and, when no other one uses it, its secret."""
+
+    async def work(session: Session) -> bool:
+        found = session.credential(name)
+        if not yes and sys.stdin.isatty():
+            typer.confirm(
+                f"Delete credential {name}? Pulls from {found.registry} that need it are refused.", abort=True, err=True
+            )
+        await session.store.delete(found.key, uid=found.metadata.uid)
+        shared = any(item.secret_name == found.secret_name for item in session.credentials() if item.metadata.name != name)
+        if found.secret_name is None or shared or keep_secret or not session.index.secret(session.workspace, found.secret_name):
+            return False
+        await WorkspaceSecrets(session.store).delete(session.workspace, found.secret_name)
+        return True
+
+    gone = with_session(context, workspace, work)
+    done(output, {"deleted": name, "secret_deleted": gone}, f"credential {name} is deleted{', and its secret' if gone else ''}")
+
+
+def _patch(context: typer.Context, name: str, workspace: str, output: Output, spec: Mapping[str, object], sentence: str) -> None:
+    async def work(session: Session) -> Resource:
+        return await session.store.patch(session.credential(name).key, {"spec": spec})
+
+    done(output, with_session(context, workspace, work).to_manifest(), f"credential {name} {sentence}")
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise InvalidInput(f"{name!r} is not a preset", field="preset", remedy=f"name one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _registry(preset: Preset, given: str) -> str:
+    host = given or preset.registry
+    if not host:
+        if not sys.stdin.isatty():
+            raise InvalidInput("is missing", field="--registry", remedy=f"give it, such as {preset.example}")
+        host = str(typer.prompt(f"Registry (such as {preset.example})", err=True))
+    return normalize_registry_host(host)
+
+
+def _usable(session: Session, credential: RegistryCredential) -> tuple[str, str]:
+    """The secret version that would be used, and what is wrong."""
+    if session.sealed:
+        return "?", ""
+    found = session.value_of(credential)
+    if isinstance(found, SecretProblem):
+        return "", found.detail
+    return ("-" if credential.type is CredentialType.ANONYMOUS else found.version), ""
+
+
+def _state(credential: RegistryCredential, problem: str) -> Text:
+    if credential.disabled:
+        return Text("disabled", "red")
+    return Text(problem, "yellow") if problem else Text("enabled", "green")
+
+
+def _verified(credential: RegistryCredential) -> str:
+    found = next((item for item in credential.status.conditions if item.type == "Verified"), None)
+    return "-" if found is None else "yes" if found.status == "True" else found.reason

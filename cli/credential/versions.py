@@ -1,0 +1,240 @@
+"""`akua credential rotate|versions|pin|disable-version|enable-version|destroy`: the versioned secret behind a credential.
+
+`akua credential test` tries it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cli.credential.commands import NameArgument
+from cli.credential.input import read_values
+from cli.session import with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
+from cli.terminal.presentation import age, done, remark, show_json, show_rows
+from control.credential.presets import FIELDS_OF_TYPE
+from control.credential.trial import try_credential, try_values
+from control.session import Session
+from proxy.upstream.verification import Verification
+from registry_access.model.errors import InvalidInput
+from registry_access.model.names.proxied_reference import Unchanged, from_proxied, to_proxied
+from registry_access.model.resources import RegistryCredential
+from registry_access.model.workspace_secret import SecretProblem
+from registry_access.state.workspace_secrets import SecretVersion, WorkspaceSecrets
+
+VersionArgument = Annotated[int, typer.Argument(help="The version's number.")]
+
+
+def rotate(
+    context: typer.Context,
+    name: NameArgument,
+    username: Annotated[str, typer.Option("--username", "-u", help="User name, when it changes too.")] = "",
+    stage: Annotated[bool, typer.Option("--stage", help="Add the version without using it; `pin` makes it current.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Use it only if it opens what was pulled lately; else it stays staged.")
+    ] = False,
+    comment: Annotated[str, typer.Option("--comment", help="Why, for whoever looks at the versions.")] = "",
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Give a credential a new secret: a new version, which becomes current. Nothing in any workload cluster changes.
+
+    Only the secret is asked for: the rest stays as it is.
+
+    Example: pass show ghcr | akua credential rotate ghcr
+    """
+
+    async def work(session: Session) -> SecretVersion:
+        found = session.credential(name)
+        if found.secret_name is None:
+            raise InvalidInput("has no secret", field=f"credential {name}", remedy="add another credential with one")
+        kept = {} if isinstance(now := session.value_of(found), SecretProblem) else dict(now.values)
+        if username:
+            kept["username"] = username
+        fields = FIELDS_OF_TYPE[found.type]
+        plain = {field.name: kept.get(field.name, "") for field in fields if not field.secret}
+        values = read_values([field for field in fields if field.secret or field.required or plain[field.name]], plain, name)
+        secrets = WorkspaceSecrets(session.store)
+        made = await secrets.add(
+            session.workspace, found.secret_name, values, current=not (stage or verify), comment=comment, type=found.type
+        )
+        if not verify:
+            return made
+        for image, outcome in await try_values(session, found, values):
+            remark(f"{'✓' if outcome.ok else '✗'} {image}: {outcome.detail}")
+            if not outcome.ok:
+                raise InvalidInput(
+                    f"version {made.number} does not open {image} ({outcome.outcome}), so it is staged and not used",
+                    field=f"credential {name}",
+                    remedy=f"`akua credential pin {name} {made.number}` uses it all the same",
+                )
+        return made if stage else await secrets.pin(session.workspace, found.secret_name, made.number)
+
+    made = with_session(context, workspace, work)
+    state = "is staged" if stage else "is current"
+    done(output, _document(made), f"version {made.number} of secret {made.secret} {state}")
+
+
+def versions(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """List the versions of a credential's secret, the newest first. Values are never shown."""
+
+    async def work(session: Session) -> list[SecretVersion]:
+        return list(await WorkspaceSecrets(session.store).versions(session.workspace, _secret_name(session, name)))
+
+    found = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json([_document(item) for item in found])
+        return
+    rows = [
+        (
+            str(item.number),
+            Text("current", "green") if item.current else "-",
+            str(item.state),
+            item.comment or "-",
+            age(item.created),
+        )
+        for item in found
+    ]
+    show_rows(("version", "use", "state", "comment", "age"), rows, empty="its secret has no versions; `rotate` adds one")
+
+
+def pin(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a version of the secret current: forward to a staged one, or back to an earlier one."""
+
+    async def work(session: Session) -> SecretVersion:
+        return await WorkspaceSecrets(session.store).pin(session.workspace, _secret_name(session, name), version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is current")
+
+
+def disable_version(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Stop a version of the secret from being used. Disabling the current one refuses every pull that needs it, at once."""
+
+    async def work(session: Session) -> SecretVersion:
+        return await WorkspaceSecrets(session.store).disable(session.workspace, _secret_name(session, name), version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is disabled")
+
+
+def enable_version(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Let a disabled version of the secret be used again."""
+
+    async def work(session: Session) -> SecretVersion:
+        return await WorkspaceSecrets(session.store).enable(session.workspace, _secret_name(session, name), version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is enabled")
+
+
+def destroy(
+    context: typer.Context,
+    name: NameArgument,
+    version: VersionArgument,
+    workspace: WorkspaceOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Remove the values of a version that is not current, for good."""
+
+    async def work(session: Session) -> SecretVersion:
+        secret = _secret_name(session, name)
+        if not yes:
+            typer.confirm(f"Destroy version {version} of secret {secret}? Its values are gone for good.", abort=True, err=True)
+        return await WorkspaceSecrets(session.store).destroy(session.workspace, secret, version)
+
+    made = with_session(context, workspace, work)
+    done(output, _document(made), f"version {version} of secret {made.secret} is destroyed")
+
+
+def try_(
+    context: typer.Context,
+    name: NameArgument,
+    image: Annotated[str, typer.Argument(help="An image that it should open.", show_default=False)] = "",
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Log in for real, and say exactly what is wrong when it does not work. With an image, ask for its manifest too.
+
+    The outcome is kept in the credential's status (condition Verified). Exit code 1 when it does not work.
+
+    Example: akua credential test ghcr ghcr.io/acme/storefront:1.4
+    """
+
+    async def work(session: Session) -> Verification:
+        found = session.credential(name)
+        secret = session.value_of(found)
+        if isinstance(secret, SecretProblem):
+            raise InvalidInput(secret.detail, field=f"credential {name}")
+        return await try_credential(session, found, secret, _asked(image, found, session.settings.host))
+
+    found = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json({"credential": name, "ok": found.ok, "outcome": str(found.outcome), "detail": found.detail})
+    elif found.ok:
+        done(output, {}, f"credential {name} works: {found.detail}")
+    else:
+        show_rows(("credential", "outcome", "detail"), [(name, Text(str(found.outcome), "red"), found.detail)], empty="")
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, str] | None:
+    """Repository and reference of an image at the credential's registry. Raises InvalidInput."""
+    if not image:
+        return None
+    upstream = from_proxied(image, host)
+    if upstream is None:
+        proxied = to_proxied(image, host)
+        if isinstance(proxied, Unchanged):
+            raise InvalidInput(proxied.detail, field="image")
+        upstream = proxied.upstream
+    if upstream.registry != credential.registry:
+        raise InvalidInput(f"{upstream} is not at {credential.registry}", field="image", remedy="name one of that registry")
+    return upstream.repository, upstream.digest or upstream.tag or "latest"
+
+
+def _secret_name(session: Session, name: str) -> str:
+    found = session.credential(name)
+    if found.secret_name is None:
+        raise InvalidInput("has no secret", field=f"credential {name}", remedy="it is used without one")
+    return found.secret_name
+
+
+def _use(version: SecretVersion) -> Text:
+    return Text("current", "green") if version.current else Text("-")
+
+
+def _document(version: SecretVersion) -> dict[str, object]:
+    return {
+        "secret": version.secret,
+        "version": version.number,
+        "current": version.current,
+        "state": str(version.state),
+        "comment": version.comment,
+        "created": version.created.isoformat() if version.created else None,
+    }

@@ -1,0 +1,216 @@
+"""`akua install`: deployments, their tokens, their revocation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cli.session import with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
+from cli.terminal.presentation import age, done, show_fields, show_json, show_rows
+from control.session import Session
+from registry_access.model.entitlement import entitlement_of
+from registry_access.model.errors import InvalidInput
+from registry_access.model.resources import Install, Kind, Resource
+from registry_access.settings import duration
+
+install_app = typer.Typer(help="Deployments: the unit of tokens, entitlement, audit and revocation.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(help="The install's name.")]
+
+
+@install_app.command("create")
+def create(
+    context: typer.Context,
+    name: NameArgument,
+    product: Annotated[str, typer.Option("--product", "-p", help="What was bought.")] = "",
+    repositories: Annotated[
+        list[str] | None, typer.Option("--repository", "-r", help="registry/repository or registry/prefix/*; may be repeated.")
+    ] = None,
+    namespaces: Annotated[
+        list[str] | None, typer.Option("--namespace", "-n", help="Target namespace; may be repeated.", show_default=False)
+    ] = None,
+    pods: Annotated[
+        list[str] | None, typer.Option("--pods", help="Only pods with this label, name=value; may be repeated.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option("--expires", help="Refuse every pull after this long (90d) or from this RFC 3339 time on.")
+    ] = "",
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Create an install, entitled to a product or to repositories of its own.
+
+    Examples:
+
+      akua install create shop --product storefront --namespace shop-prod
+
+      akua install create trial --repository ghcr.io/acme/storefront --expires 14d
+    """
+    selector = {"podSelector": {"matchLabels": dict(_label(label) for label in pods)}} if pods else {}
+    spec = {
+        "product": product,
+        "repositories": repositories,
+        "targets": [{"namespace": namespace, **selector} for namespace in namespaces or []],
+        "expiresAt": _moment(expires),
+    }
+
+    async def work(session: Session) -> Resource:
+        await session.ensure_workspace()
+        return await session.store.create(session.manifest(Kind.INSTALL, name, spec))
+
+    made = with_session(context, workspace, work, creating=True)
+    done(output, made.to_manifest(), f"install {name} is created; `akua install token {name}` shows its token")
+
+
+@install_app.command("list")
+def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
+    """List the workspace's installs: is each working, and if not, why."""
+
+    async def work(session: Session) -> list[Install]:
+        return session.installs()
+
+    found = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json([item.to_manifest() for item in found])
+        return
+    rows = [
+        (
+            item.metadata.name,
+            item.product or ", ".join(map(str, item.repositories)),
+            ", ".join(_targets(item)) or "-",
+            _state(item),
+            age(item.status.last_pull_time),
+            str(item.status.denied_pulls),
+            age(item.metadata.creation_time),
+        )
+        for item in found
+    ]
+    columns = ("name", "entitled to", "targets", "state", "last pull", "denied", "age")
+    show_rows(columns, rows, empty="no installs yet; `akua install create` makes one")
+
+
+@install_app.command("show")
+def show(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Show one install: what it may pull, where it runs, its token's id, its conditions."""
+
+    async def work(session: Session) -> tuple[Install, list[str]]:
+        found = session.install(name)
+        product = session.index.product(session.workspace, found.product) if found.product else None
+        patterns = entitlement_of(found.repositories, product.repositories if product else ()).patterns
+        return found, [str(pattern) for pattern in patterns]
+
+    found, patterns = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json(found.to_manifest() | {"entitlement": patterns})
+        return
+    status = found.status
+    fields: dict[str, str | Text] = {
+        "Name": name,
+        "Workspace": found.workspace,
+        "State": _state(found),
+        "Product": found.product or "-",
+        "May pull": "\n".join(patterns) or "nothing",
+        "Targets": "\n".join(_targets(found)) or "-",
+        "Expires": f"{found.expires_at:%Y-%m-%d %H:%M}Z" if found.expires_at else "-",
+        "Token": f"{status.token_id}, generation {found.token_generation}" if status.token_id else "not minted yet",
+        "Last pull": age(status.last_pull_time),
+        "Denied pulls": str(status.denied_pulls),
+    }
+    for condition in status.conditions:
+        fields[condition.type] = f"{condition.status} ({condition.reason}) {condition.message}".rstrip()
+    show_fields(fields)
+
+
+@install_app.command("revoke")
+def revoke(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Refuse every pull of this install from now on, and cut those under way. `restore` takes it back."""
+    _patch(context, name, workspace, output, {"revoked": True}, "is revoked: pulls under way are cut, new ones refused")
+
+
+@install_app.command("restore")
+def restore(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Take a revocation back: the same tokens open the same repositories again."""
+    _patch(context, name, workspace, output, {"revoked": None}, "may pull again")
+
+
+@install_app.command("rotate")
+def rotate(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Make every token of this install worthless at once. The install sync puts a new one into its pull Secrets."""
+
+    async def work(session: Session) -> Resource:
+        found = session.install(name)
+        change = {"spec": {"tokenGeneration": found.token_generation + 1}}
+        return await session.store.patch(found.key, change, resource_version=found.metadata.resource_version)
+
+    made = with_session(context, workspace, work)
+    done(output, made.to_manifest(), f"install {name} has a new token generation; every older token is refused")
+
+
+@install_app.command("delete")
+def delete(
+    context: typer.Context,
+    name: NameArgument,
+    workspace: WorkspaceOption = "",
+    yes: YesOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete an install. Its tokens never work again, not even for a new install of the same name."""
+
+    async def work(session: Session) -> None:
+        found = session.install(name)
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Delete install {name}? Its tokens never work again.", abort=True, err=True)
+        await session.store.delete(found.key, uid=found.metadata.uid)
+
+    with_session(context, workspace, work)
+    done(output, {"deleted": name}, f"install {name} is deleted; its pulls are cut and its tokens worthless")
+
+
+def _patch(context: typer.Context, name: str, workspace: str, output: Output, spec: Mapping[str, object], sentence: str) -> None:
+    async def work(session: Session) -> Resource:
+        return await session.store.patch(session.install(name).key, {"spec": spec})
+
+    done(output, with_session(context, workspace, work).to_manifest(), f"install {name} {sentence}")
+
+
+def _state(found: Install) -> Text:
+    if found.revoked:
+        return Text("revoked", "red")
+    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+        return Text("expired", "red")
+    failing = next((condition for condition in found.status.conditions if condition.status == "False"), None)
+    return Text(f"{failing.reason}: {failing.message}", "yellow") if failing else Text("ready", "green")
+
+
+def _targets(found: Install) -> list[str]:
+    return [target.namespace or f"namespaces with {target.namespace_selector}" for target in found.targets]
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidInput(f"{text!r} is not a label", field="--pods", remedy="write name=value")
+    return name, value
+
+
+def _moment(text: str) -> str:
+    """An RFC 3339 time from a length of time or a time. Raises InvalidInput."""
+    if not text:
+        return ""
+    try:
+        return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except InvalidInput:
+        return text  # the resource says what is wrong with a time

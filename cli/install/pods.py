@@ -1,0 +1,168 @@
+"""`akua install pods` and `akua credential usage`: who still runs images that came through an install, or with a credential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from cli.session import invocation, with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption
+from cli.terminal.presentation import remark, show_json, show_rows
+from control.install.pod_search import FoundPod, Search, no_cluster, search_pods
+from control.session import Session
+from proxy.gates.credential_choice import best_fitting
+from registry_access.model.resources import Install, Key, Kind
+from webhook.attribution import PulledImage, PullingPod
+
+MAY_PULL = "may pull"
+NameArgument = Annotated[str, typer.Argument(help="The install's name; one that was deleted will do.")]
+CredentialArgument = Annotated[str, typer.Argument(help="The credential's name.")]
+EverywhereOption = Annotated[
+    bool, typer.Option("--everywhere", help="In all namespaces, those that are no targets any more included.")
+]
+Row = tuple[FoundPod, Sequence[PulledImage]]
+
+
+def pods(
+    context: typer.Context,
+    name: NameArgument,
+    everywhere: EverywhereOption = False,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the pods that run images which came through an install, and whether it may still pull.
+
+    Pods go on running after a revocation; here is who would not come up again. Exit code 1 when not everywhere could be looked,
+    2 where there is no cluster to ask.
+
+    Example: akua install pods shop
+    """
+    _refuse_a_folder(context)
+
+    async def work(session: Session) -> tuple[Search, list[Row], str]:
+        install = session.index.get(session.key(Kind.INSTALL, name))
+        known = [install] if isinstance(install, Install) else []
+        search = await search_pods(session, known, lambda pod: name in pod.installs, everywhere=everywhere or not known)
+        rows: list[Row] = [(found, found.pod.images) for found in search.pods]
+        if not rows and not known:
+            session.install(name)  # says which installs there are
+        return search, rows, install_state(session, name)
+
+    search, rows, state = with_session(context, workspace, work)
+    if output is Output.JSON:
+        show_json({"install": name, "state": state, "pods": [_document(found, images) for found, images in rows]})
+    else:
+        _show(rows, (), lambda _: (), f"no pod runs an image that came through install {name}")
+        if rows and state != MAY_PULL:
+            remark(f"install {name} is {state}: these go on running, and their next pull is refused")
+    _end(search)
+
+
+def usage(
+    context: typer.Context,
+    name: CredentialArgument,
+    everywhere: EverywhereOption = False,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the pods whose images are pulled with a credential: those that it covers by the longest prefix.
+
+    Exit code 1 when not everywhere could be looked, 2 where there is no cluster to ask.
+
+    Example: akua credential usage ghcr
+    """
+    _refuse_a_folder(context)
+
+    async def work(session: Session) -> tuple[Search, list[Row], dict[str, str], bool]:
+        credential = session.credential(name)
+        opened: Callable[[PullingPod], list[PulledImage]] = lambda pod: _opened_by(session, name, pod.images)  # noqa: E731
+        search = await search_pods(session, session.installs(), lambda pod: bool(opened(pod)), everywhere=everywhere)
+        rows: list[Row] = [(found, opened(found.pod)) for found in search.pods]
+        states = {install: install_state(session, install) for found, _ in rows for install in found.pod.installs}
+        return search, rows, states, credential.disabled
+
+    search, rows, states, disabled = with_session(context, workspace, work)
+    if output is Output.JSON:
+        documents = [
+            {**_document(found, images), "installs": {install: states[install] for install in sorted(found.pod.installs)}}
+            for found, images in rows
+        ]
+        show_json({"credential": name, "disabled": disabled, "pods": documents})
+    else:
+        said: Callable[[FoundPod], Sequence[Text]] = lambda found: (_installs(found.pod.installs, states),)  # noqa: E731
+        _show(rows, ("install",), said, f"no pod runs an image that credential {name} opens")
+        if rows and disabled:
+            remark(f"credential {name} is disabled: these go on running, and their next pull is refused")
+    _end(search)
+
+
+def install_state(session: Session, name: str) -> str:
+    """May an install pull? "may pull", or the word for why not."""
+    install = session.index.get(Key(Kind.INSTALL, session.workspace, name))
+    if not isinstance(install, Install) or install.deleting:
+        return "deleted"
+    if install.revoked:
+        return "revoked"
+    expired = install.expires_at is not None and install.expires_at <= datetime.now(UTC)
+    return "expired" if expired else MAY_PULL
+
+
+def _opened_by(session: Session, credential: str, images: Collection[PulledImage]) -> list[PulledImage]:
+    def opens(image: PulledImage) -> bool:
+        candidates = session.index.credentials(session.workspace, image.upstream.registry)
+        return any(each.metadata.name == credential for each in best_fitting(candidates, image.upstream.repository))
+
+    return [image for image in images if opens(image)]
+
+
+def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Sequence[Text]], empty: str) -> None:
+    remote = ("cluster",) if any(found.cluster for found, _ in rows) else ()
+    columns = (*remote, "namespace", "pod", "owner", "node", "phase", "image", *more)
+    cells = [
+        (
+            *((found.cluster or "this one",) if remote else ()),
+            found.pod.namespace,
+            found.pod.name,
+            found.pod.owner or "-",
+            found.pod.node or "-",
+            found.pod.phase,
+            "\n".join(image.written for image in images),
+            *of(found),
+        )
+        for found, images in rows
+    ]
+    show_rows(columns, cells, empty=empty)
+
+
+def _installs(names: Collection[str], states: dict[str, str]) -> Text:
+    lines = [(name, states[name]) for name in sorted(names)]
+    return Text("\n").join(Text(name) if state == MAY_PULL else Text(f"{name} ({state})", "red") for name, state in lines)
+
+
+def _document(found: FoundPod, images: Sequence[PulledImage]) -> dict[str, Any]:
+    pod = found.pod
+    return {
+        "cluster": found.cluster,
+        "namespace": pod.namespace,
+        "pod": pod.name,
+        "owner": pod.owner,
+        "node": pod.node,
+        "phase": pod.phase,
+        "images": [image.written for image in images],
+    }
+
+
+def _end(search: Search) -> None:
+    for problem in search.problems:
+        remark(f"akua: {problem}")
+    if search.problems:
+        raise typer.Exit(1)
+
+
+def _refuse_a_folder(context: typer.Context) -> None:
+    if not invocation(context).settings().in_cluster:
+        raise no_cluster()

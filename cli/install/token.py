@@ -1,0 +1,78 @@
+"""`akua install token|bundle|sync`: what an install gives to the clusters that pull."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+
+from cli.install.commands import NameArgument
+from cli.session import with_session
+from cli.terminal.options import Output, OutputOption, WorkspaceOption
+from cli.terminal.presentation import show_json
+from control.session import Session
+from registry_access.model.errors import InvalidInput
+from registry_access.runtime.telemetry import Telemetry
+from webhook.assembly import build_install_sync
+from webhook.install_sync.minting import InstallToken, docker_config
+
+
+def token(
+    context: typer.Context,
+    name: NameArgument,
+    docker: Annotated[bool, typer.Option("--docker-config", help="Print a whole docker config.json instead.")] = False,
+    workspace: WorkspaceOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the install's token: a secret that opens the proxy, and nothing but the proxy.
+
+    Examples:
+
+      akua install token shop | docker login --username shop --password-stdin oci.akua.dev
+
+      akua install token shop --docker-config > ~/.docker/config.json
+    """
+
+    async def work(session: Session) -> tuple[InstallToken, str]:
+        parts = await build_install_sync(session.settings, session.store, Telemetry())
+        return parts.reconciler.token(session.install(name)), session.settings.host
+
+    found, host = with_session(context, workspace, work, provisioned=True)
+    if docker:
+        sys.stdout.write(json.dumps(json.loads(docker_config(host, name, found.token)), indent=2) + "\n")
+    elif output is Output.JSON:
+        expires = datetime.fromtimestamp(found.claims.expires_at, UTC).isoformat().replace("+00:00", "Z")
+        identity = {"id": found.claims.token_id, "expires_at": expires, "generation": found.claims.generation}
+        show_json({"host": host, "username": name, "password": found.token, **identity})
+    else:
+        sys.stdout.write(found.token + "\n")
+
+
+def bundle(
+    context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
+) -> None:
+    """Print the install's pull Secrets and pull grants, for a cluster that nobody may reach into. Holds a secret.
+
+    Example: akua install bundle shop | kubectl apply -f -
+    """
+
+    async def work(session: Session) -> list[Mapping[str, Any]]:
+        parts = await build_install_sync(session.settings, session.store, Telemetry())
+        objects = parts.reconciler.bundle(session.install(name))
+        if not objects:
+            raise InvalidInput(f"install {name} has no target namespace", field="spec.targets", remedy="name one on the install")
+        return objects
+
+    objects = with_session(context, workspace, work, provisioned=True)
+    if output is Output.JSON:
+        show_json({"apiVersion": "v1", "kind": "List", "items": objects})
+        return
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.explicit_start = True
+    yaml.dump_all(objects, sys.stdout)

@@ -1,0 +1,1 @@
+"""What every command shares with the terminal: options, tables, exit codes."""

@@ -1,0 +1,1 @@
+"""Adding and trying registry credentials."""

@@ -1,0 +1,99 @@
+"""Trying credentials from the command line: logging in for real, against what was pulled lately, and saying so in the status."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from control.session import Session
+from proxy.assembly import upstream_settings
+from proxy.upstream.upstreams import UpstreamAccess, Upstreams
+from proxy.upstream.verification import Verification, verify_credential
+from registry_access.audit.interface import AuditQuery
+from registry_access.audit.trail import sql_trail
+from registry_access.model.audit_event import Operation, Result
+from registry_access.model.errors import AuditUnavailable
+from registry_access.model.resources import Condition, RegistryCredential
+from registry_access.model.workspace_secret import ResolvedSecret
+from registry_access.runtime.telemetry import Telemetry
+
+VERIFIED = "Verified"
+_RECENT = 5  # manifests that a new secret must open
+_LOOKED_AT = 500  # audit rows
+Image = tuple[str, str]  # repository, tag or digest
+
+
+@asynccontextmanager
+async def _upstreams(session: Session) -> AsyncIterator[Upstreams]:
+    upstreams = Upstreams(upstream_settings(session.settings), Telemetry())
+    await upstreams.start()
+    try:
+        yield upstreams
+    finally:
+        await upstreams.close()
+
+
+async def try_credential(
+    session: Session, credential: RegistryCredential, secret: ResolvedSecret, image: Image | None
+) -> Verification:
+    """Logs in with `secret` and, with `image`, asks for its manifest. The outcome goes into the credential's status."""
+    async with _upstreams(session) as upstreams:
+        access = UpstreamAccess(session.workspace, credential, secret)
+        found = await verify_credential(upstreams, access, credential.registry, image)
+    await report(session, credential, found)
+    return found
+
+
+async def try_values(
+    session: Session, credential: RegistryCredential, values: Mapping[str, str]
+) -> Sequence[tuple[str, Verification]]:
+    """What a secret that is not current yet would open: the login, and the manifests pulled lately with this credential."""
+    secret = ResolvedSecret("staged", dict(values), "staged")
+    images: list[Image | None] = [None, *await recently_pulled(session, credential)]
+    async with _upstreams(session) as upstreams:
+        access = UpstreamAccess(session.workspace, credential, secret)
+        return [
+            (_name(credential, image), await verify_credential(upstreams, access, credential.registry, image)) for image in images
+        ]
+
+
+async def recently_pulled(session: Session, credential: RegistryCredential) -> Sequence[Image]:
+    """The newest few manifests that this credential opened, from the audit trail; none where there is no trail yet."""
+    trail = sql_trail(session.settings.audit_dsn, read_only=True)
+    await trail.start()
+    query = AuditQuery(workspace=session.workspace, registry=credential.registry, result=Result.ALLOWED, limit=_LOOKED_AT)
+    try:
+        rows = (await trail.query(query)).rows
+    except AuditUnavailable:
+        return ()
+    finally:
+        await trail.stop()
+    found = dict.fromkeys(
+        (row.event.repository, row.event.reference)
+        for row in rows
+        if row.event.operation in (Operation.PULL_MANIFEST, Operation.HEAD_MANIFEST)
+        and row.outcome is not None
+        and row.outcome.credential == credential.metadata.name
+    )
+    return tuple(found)[:_RECENT]
+
+
+async def report(session: Session, credential: RegistryCredential, found: Verification) -> None:
+    """Makes the outcome the credential's `Verified` condition."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    status = "True" if found.ok else "False"
+    before = next((item for item in credential.status.conditions if item.type == VERIFIED), None)
+    moved = before.last_transition_time if before is not None and before.status == status else now
+    reason = "".join(word.capitalize() for word in found.outcome.split("-"))
+    condition = Condition(VERIFIED, status, reason, found.detail, credential.metadata.generation, moved)
+    others = [item for item in credential.status.conditions if item.type != VERIFIED]
+    conditions = [item.to_manifest() for item in (*others, condition)]
+    await session.store.patch_status(credential.key, {"conditions": conditions})
+
+
+def _name(credential: RegistryCredential, image: Image | None) -> str:
+    if image is None:
+        return credential.registry
+    separator = "@" if image[1].startswith("sha256:") else ":"
+    return f"{credential.registry}/{image[0]}{separator}{image[1]}"

@@ -1,0 +1,1 @@
+"""Checks of the webhook: its registration, a trial pod, and pods that it did not rewrite."""

@@ -1,0 +1,67 @@
+"""The webhook's registration: does the API server ask it, and believe it?"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from control.doctor.cluster.installation import WEBHOOK, Installation
+from control.doctor.finding import Check, bad, good, unseen, warning
+from registry_access.model.certificate_names import CA_CONFIG_MAP
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+
+_LEADER = "the leader of akua-webhook writes it when AKUA_CERTIFICATES is managed, cert-manager's injector when external"
+
+
+def registration_checks(installation: Installation) -> list[Check]:
+    """A line a webhook of the MutatingWebhookConfiguration."""
+    look = installation.registration
+    if not look.seen:
+        return [unseen("registration", look.problem)]
+    if look.object is None:
+        told = f"there is no MutatingWebhookConfiguration {WEBHOOK}: no pod is rewritten"
+        return [bad("registration", f"{told}; `kubectl apply -k` the overlay again")]
+    webhooks = look.at("webhooks") or ()
+    if not webhooks:
+        return [bad("registration", f"{WEBHOOK} names no webhook; `kubectl apply -k` the overlay again")]
+    return [_webhook(webhook, installation) for webhook in webhooks]
+
+
+def _webhook(webhook: Mapping[str, Any], installation: Installation) -> Check:
+    check, client = f"registration {webhook.get('name', '')}", webhook.get("clientConfig") or {}
+    service = client.get("service") or {}
+    if (service.get("namespace"), service.get("name")) != (SYSTEM_NAMESPACE, WEBHOOK):
+        leads = client.get("url") or f"{service.get('namespace')}/{service.get('name')}"
+        return warning(check, f"leads to {leads}, not to the Service {WEBHOOK} of {SYSTEM_NAMESPACE}")
+    policy = f"failurePolicy {webhook.get('failurePolicy', 'Fail')}"
+    try:
+        trusted = fingerprints(base64.b64decode(client.get("caBundle") or "", validate=True).decode())
+    except (binascii.Error, UnicodeDecodeError):
+        trusted = frozenset()
+    if not trusted:
+        return bad(check, f"has no caBundle: the API server believes no certificate of the webhook; {_LEADER}")
+    if not installation.ca.seen:
+        return unseen(check, installation.ca.problem, f"{policy}; the caBundle cannot be compared")
+    wanted = fingerprints(installation.bundle)
+    if not wanted:
+        return warning(check, f"{policy}; the caBundle cannot be compared: ConfigMap {CA_CONFIG_MAP} has no certificate")
+    if not trusted & wanted:
+        return bad(check, f"its caBundle is another CA than ConfigMap {CA_CONFIG_MAP} has: calls fail; {_LEADER}")
+    if trusted != wanted:
+        return warning(
+            check, f"{policy}; its caBundle and ConfigMap {CA_CONFIG_MAP} share a CA and differ: a rotation under way?"
+        )
+    return good(check, f"{policy}, caBundle as in ConfigMap {CA_CONFIG_MAP}")
+
+
+def fingerprints(bundle: str) -> frozenset[bytes]:
+    """Of the certificates in a PEM bundle; none when it cannot be read."""
+    try:
+        return frozenset(item.fingerprint(hashes.SHA256()) for item in x509.load_pem_x509_certificates(bundle.encode()))
+    except ValueError:
+        return frozenset()

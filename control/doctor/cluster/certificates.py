@@ -1,0 +1,59 @@
+"""When certificates end: the CAs that others are told to believe, and those that the processes serve with."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from datetime import datetime
+
+from cryptography import x509
+
+from control.doctor.cluster.installation import Installation
+from control.doctor.cluster.view import ClusterView, Look, raw_kind
+from control.doctor.finding import Check, bad, expiry, unseen, warning
+from registry_access.model.certificate_names import CA_CONFIG_MAP, CERTIFICATE_ENTRY, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
+from registry_access.model.resources import Kind
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+
+_RENEWAL = "its renewal is overdue: see the log of akua-webhook's leader, or of what issues it"
+
+
+async def certificate_checks(view: ClusterView, installation: Installation, now: datetime) -> list[Check]:
+    """A line a CA and a line a Secret that is served. Of a Secret only `tls.crt` is looked at."""
+    names = [WEBHOOK_CERTIFICATE] if installation.plain_http else [WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE]
+    looks = await asyncio.gather(*(view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in names))
+    served = [_served(name, look, now) for name, look in zip(names, looks, strict=True)]
+    return [*_authorities(installation, now), *served]
+
+
+def _authorities(installation: Installation, now: datetime) -> list[Check]:
+    check = f"certificate {CA_CONFIG_MAP}"
+    if not installation.ca.seen:
+        return [unseen(check, installation.ca.problem)]
+    try:
+        found = x509.load_pem_x509_certificates(installation.bundle.encode())
+    except ValueError:
+        found = []
+    if not found:
+        told = f"there is no ConfigMap {CA_CONFIG_MAP} with a certificate"
+        return [warning(check, f"{told}: neither nodes nor people can be told whom to believe")]
+    return [expiry(check, item.subject.rfc4514_string(), item.not_valid_after_utc, now, _RENEWAL) for item in found]
+
+
+def _served(name: str, look: Look, now: datetime) -> Check:
+    check = f"certificate {name}"
+    if not look.seen:
+        return unseen(check, look.problem)
+    if look.object is None:
+        told = f"there is no Secret {name} in {SYSTEM_NAMESPACE}: the process cannot serve"
+        return bad(check, f"{told}; the leader of akua-webhook makes it, or what issues certificates where they are external")
+    try:
+        pem = base64.b64decode(str(look.at("data", CERTIFICATE_ENTRY) or ""), validate=True)
+        end = x509.load_pem_x509_certificate(pem).not_valid_after_utc
+    except (ValueError, binascii.Error):
+        return bad(
+            check,
+            f"{CERTIFICATE_ENTRY} of Secret {name} is no PEM certificate; delete it for a new one, or mend what issues it",
+        )
+    return expiry(check, f"Secret {name}", end, now, _RENEWAL)

@@ -1,0 +1,79 @@
+"""Credentials, products, installs and pull grants of a cluster, read once into an index, as far as they may be seen."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from control.doctor.finding import Check, bad, good, unseen
+from registry_access.model.errors import InvalidManifest, StateError
+from registry_access.model.resources import Kind
+from registry_access.state.index import ResourceIndex
+from registry_access.state.kubernetes.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.feed import Feed
+from registry_access.state.kubernetes.listing import list_into
+from registry_access.state.kubernetes.resource_path import PLURALS, Scope
+
+_TARGETS_LOOKED_AT = 50  # namespaces, one by one
+_KINDS = (Kind.NAMESPACE, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.INSTALL)
+
+
+@dataclass(slots=True)
+class State:
+    """`unseen_secrets`: the workspaces whose Secrets could not be read; `unseen_grants`: why pull grants could not be."""
+
+    index: ResourceIndex = field(default_factory=ResourceIndex)
+    checks: list[Check] = field(default_factory=list)
+    unseen_secrets: set[str] = field(default_factory=set)
+    unseen_grants: str = ""
+
+    def workspaces(self, only: str = "") -> list[str]:
+        """Those that are labelled and stay; `only`: that one."""
+        return [only] if only else [name for name in self.index.workspaces() if not self.is_going(name)]
+
+    def is_going(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted, as far as that can be seen."""
+        found = self.index.namespace(namespace)
+        return found is not None and found.deleting
+
+
+async def read_state(api: KubernetesApi, workspace: str = "") -> State:
+    """Of all workspaces, or of one."""
+    state = State()
+    problems: list[InvalidManifest] = []
+    feed = Feed(state.index, problems.append)
+    unread: list[Check] = []
+    remedy = "" if workspace else "; with --workspace, one of your own namespaces can be looked at"
+    for kind in _KINDS:
+        if kind is Kind.NAMESPACE and workspace:
+            continue
+        if problem := await _read(api, feed, Scope(kind, workspace if kind.namespaced else "")):
+            unread.append(unseen(f"state {PLURALS[kind]}", problem + remedy, "cannot be read"))
+    secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
+    answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
+    state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
+    state.unseen_grants = await _read_grants(api, feed, state.index)
+    index = state.index
+    counts = f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
+    state.checks = unread or [good("state", f"read: {counts}")]
+    state.checks += [bad("state", str(problem)) for problem in problems]
+    return state
+
+
+async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> str:
+    """Everywhere or, where that is not allowed, in the namespaces that the installs were synced to."""
+    problem = await _read(api, feed, Scope(Kind.PULL_GRANT))
+    if not problem:
+        return ""
+    targets = sorted({target.namespace for install in index.installs() for target in install.status.targets})
+    answers = [await _read(api, feed, Scope(Kind.PULL_GRANT, namespace)) for namespace in targets[:_TARGETS_LOOKED_AT]]
+    return "" if "" in answers else problem
+
+
+async def _read(api: KubernetesApi, feed: Feed, scope: Scope) -> str:
+    """Why it could not be read, "" when it was."""
+    try:
+        await list_into(feed, api, scope)
+    except (StateError, Gone) as error:
+        return str(error)
+    return ""

@@ -1,0 +1,82 @@
+"""What a look at one thing found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from control.duration import span
+
+EXPIRY_WARNING_DAYS = 14
+_FORBIDDEN = "not allowed:"  # as state/kubernetes/api.py begins what RBAC refuses
+
+
+class Finding(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    UNSEEN = "unseen"  # not looked at, for want of a right
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `detail` says what was found; for what is not good, also how to mend it."""
+
+    name: str
+    finding: Finding
+    detail: str
+
+    @property
+    def noun(self) -> str:
+        """What kind of thing it is: the name's first word."""
+        return self.name.partition(" ")[0]
+
+
+def good(name: str, detail: str) -> Check:
+    return Check(name, Finding.GOOD, detail)
+
+
+def warning(name: str, detail: str) -> Check:
+    return Check(name, Finding.WARNING, detail)
+
+
+def bad(name: str, detail: str) -> Check:
+    return Check(name, Finding.BAD, detail)
+
+
+def unseen(name: str, problem: str, what: str = "cannot be looked at") -> Check:
+    """What the API server would not show (`problem`, in its words): no fault of the installation unless it is down."""
+    return Check(name, Finding.UNSEEN if problem.startswith(_FORBIDDEN) else Finding.WARNING, f"{what}: {problem}")
+
+
+def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> Check:
+    """Of a certificate that is good until `end`."""
+    left = (end - now).total_seconds()
+    if left <= 0:
+        return bad(name, f"{what} expired at {end:%Y-%m-%d %H:%M}Z; {remedy}")
+    if left < EXPIRY_WARNING_DAYS * 86400:
+        return warning(name, f"{what} is good for {span(left)} only; {remedy}")
+    return good(name, f"{what} is good for {span(left)}")
+
+
+def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
+    """Of each noun of which more than `at_most` are good, those are one line, and so is all that could not be seen."""
+    counts = Counter(check.noun for check in checks if check.finding is Finding.GOOD)
+    told: set[str] = set()
+    shown: list[Check] = []
+    hidden = [check.name for check in checks if check.finding is Finding.UNSEEN]
+    for check in checks:
+        if check.finding is Finding.UNSEEN:
+            continue
+        if check.finding is not Finding.GOOD or counts[check.noun] <= at_most:
+            shown.append(check)
+        elif check.noun not in told:
+            told.add(check.noun)
+            shown.append(good(f"{check.noun}s", f"{counts[check.noun]} are as they should be; `-o json` lists them"))
+    if hidden:
+        remedy = "whoever has them sees more; `-o json` says which right each one wants"
+        shown.append(Check("not looked at", Finding.UNSEEN, f"for want of rights: {', '.join(hidden)}; {remedy}"))
+    return shown

@@ -1,0 +1,104 @@
+"""What this machine can tell: its certificates' files, its ports, the server that runs here, the name as it resolves here."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from cryptography import x509
+
+from control.doctor.finding import Check, bad, expiry, good, warning
+from registry_access.runtime.address import Address
+from registry_access.settings import Settings
+
+_RESOLVE_SECONDS = 3
+
+
+def certificate_files(settings: Settings, home: Path) -> list[Check]:
+    given = {"proxy certificate": settings.proxy_tls_certificate, "webhook certificate": settings.webhook_tls_certificate}
+    own = home / "tls" / "webhook.crt"
+    if not settings.webhook_tls_certificate and own.exists():
+        given["webhook certificate"] = str(own)
+    return [_certificate(name, Path(file)) for name, file in given.items() if file]
+
+
+def _certificate(name: str, file: Path) -> Check:
+    try:
+        end = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        return bad(name, f"{file} cannot be read: {error}; give a PEM certificate chain")
+    return expiry(name, str(file), end, datetime.now(UTC), "renew it, it is loaded without a restart")
+
+
+async def server_checks(settings: Settings) -> AsyncIterator[Check]:
+    """Ready when something of ours answers; otherwise whether the ports are free to start on."""
+    url = f"http://{_reachable(settings.operations_address)}/readyz"
+    failures = await readiness_failures(settings)
+    if failures is None:
+        for name in ("proxy", "webhook", "operations"):
+            address: Address = getattr(settings, f"{name}_address")
+            if not address.port or _free(address):
+                yield good(f"{name} address", f"{address} is free")
+            else:
+                yield bad(f"{name} address", f"{address} is taken by something else; stop it, or set AKUA_{name.upper()}_ADDRESS")
+        yield warning("server", f"nothing of ours answers at {url}; `akua serve` starts it")
+    elif failures:
+        for check, problem in failures.items():
+            yield bad(f"server: {check}", problem)
+    else:
+        yield good("server", f"{url} says ready")
+
+
+async def readiness_failures(settings: Settings) -> dict[str, str] | None:
+    """What the server at the operations address says is wrong, by check; None when nothing of ours answers there."""
+    try:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+            answer = await client.get(f"http://{_reachable(settings.operations_address)}/readyz")
+        return {str(check): str(problem) for check, problem in answer.json()["failures"].items()}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+async def name_check(host: str) -> Check:
+    """The container runtimes of nodes resolve this name too; here is a first look."""
+    name, began = host_name(host), time.monotonic()
+    addresses = await resolved(name)
+    if not addresses:
+        return warning("host", f"{name} does not resolve here; every node's container runtime must resolve and trust it")
+    return good("host", f"{name} is {', '.join(addresses)} ({(time.monotonic() - began) * 1000:.0f} ms)")
+
+
+async def resolved(name: str) -> list[str]:
+    """The addresses of a name, none when it does not resolve here within 3 s."""
+    try:
+        question = asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        found = await asyncio.wait_for(question, _RESOLVE_SECONDS)
+    except (OSError, TimeoutError, UnicodeError):
+        return []
+    return sorted({str(item[4][0]) for item in found})
+
+
+def host_name(host: str) -> str:
+    """`host` without its port, an IPv6 address without its brackets."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    return name.strip("[]")
+
+
+def _free(address: Address) -> bool:
+    try:
+        with socket.create_server(
+            (address.host, address.port), family=socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _reachable(address: Address) -> str:
+    host = "127.0.0.1" if address.host == "0.0.0.0" else address.host  # noqa: S104 - asked, not bound
+    return f"{f'[{host}]' if ':' in host else host}:{address.port}"

@@ -1,0 +1,1 @@
+"""What people do with installs: tokens, syncs, and the pods that pull by them."""

@@ -1,0 +1,96 @@
+"""What an install sync answers to those who asked it: waited for in the installs' statuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from control.session import Session
+from registry_access.model.errors import StateUnavailable
+from registry_access.model.resources import Install, Kind
+from registry_access.model.resources.install import InstallStatus
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.state.index import Change
+from webhook.assembly import LEASE
+from webhook.install_sync.status import SYNCED, SYNCING
+
+_SHOWN = 5
+
+
+class SyncProgress(Protocol):
+    """A context manager that is told of each install: how far it is, and once what came of it."""
+
+    def __enter__(self) -> SyncProgress: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def at(self, install: str, text: str) -> None: ...
+
+    def done(self, install: str, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`is_answer`: whether a status answers the request. `patience`: seconds without news after which nobody seems to answer."""
+
+    is_answer: Callable[[InstallStatus], bool]
+    patience: float
+
+
+async def answers(session: Session, chosen: Sequence[Install], asked: Asked, progress: SyncProgress) -> list[Install]:
+    """The installs with their answers, without those that are deleted meanwhile. Raises StateUnavailable."""
+    waiting = {install.metadata.name for install in chosen}
+    found: list[Install] = []
+    changed, news = set(waiting), asyncio.Event()
+
+    def note(change: Change) -> None:
+        if change.key.namespace == session.workspace and change.key.name in waiting:
+            changed.add(change.key.name)
+            news.set()
+
+    unsubscribe = session.index.subscribe(note, {Kind.INSTALL})
+    try:
+        while True:
+            while changed:
+                name = changed.pop()
+                install = session.index.install(session.workspace, name)
+                if install is None:
+                    waiting.discard(name)
+                    progress.done(name, "was deleted meanwhile")
+                elif asked.is_answer(install.status):
+                    waiting.discard(name)
+                    found.append(install)
+                    progress.done(name, sync_outcome(install))
+                elif under_way := _message(install, SYNCING):
+                    progress.at(name, under_way)
+            if not waiting:
+                return sorted(found, key=lambda install: install.metadata.name)
+            news.clear()
+            async with asyncio.timeout(asked.patience):
+                await news.wait()
+    except TimeoutError:
+        shown = ", ".join(sorted(waiting)[:_SHOWN]) + (f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else "")
+        raise StateUnavailable(
+            f"no answer for {asked.patience:g} s, still open: {shown}; does an install sync lead? "
+            f"`kubectl -n {SYSTEM_NAMESPACE} get lease {LEASE}`"
+        ) from None
+    finally:
+        unsubscribe()
+
+
+def sync_failure(install: Install) -> str:
+    """Why the install is not in all its targets, "" when it is."""
+    found = next((item for item in install.status.conditions if item.type == SYNCED), None)
+    return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""
+
+
+def sync_outcome(install: Install) -> str:
+    """What came of an install's sync, as a sentence."""
+    return sync_failure(install) or _message(install, SYNCED) or "synced"
+
+
+def _message(install: Install, kind: str) -> str:
+    return next((item.message for item in install.status.conditions if item.type == kind), "")

@@ -1,0 +1,83 @@
+"""Node trust as a program: on every node of a cluster, so it loads little."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from node_trust.hosts_folder import HostsFolder
+from node_trust.keeper import TrustKeeper
+from registry_access.runtime.health import Health
+from registry_access.runtime.json_logging import configure_logging
+from registry_access.runtime.operations import create_operations_app
+from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.serving import OPERATIONS, Listener, Servers
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
+from registry_access.state.cluster_access import cluster_access
+
+logger = logging.getLogger(__name__)
+
+
+def hosts_folder(settings: Settings) -> HostsFolder:
+    """What is kept on this node."""
+    return HostsFolder(Path(settings.containerd_config_path), settings.host)
+
+
+def keep_trust(settings: Settings) -> None:
+    """Looks and writes until SIGTERM. Raises InvalidSettings, StateUnavailable before it begins."""
+    telemetry = Telemetry()
+    handler = configure_logging(settings.log_level, Redactor(), telemetry.log_drops.inc)
+    try:
+        asyncio.run(_keep(settings, telemetry))
+    finally:
+        handler.close()
+
+
+async def look_once(settings: Settings) -> bool:
+    """Whether something had to be written. Raises AkuaError."""
+    async with _keeper(settings, Telemetry()) as keeper:
+        return await keeper.look()
+
+
+def stay_ready(settings: Settings) -> None:
+    """Does nothing, and is ready, until SIGTERM."""
+    asyncio.run(_operations(settings, Health(), Telemetry()).run())
+
+
+async def _keep(settings: Settings, telemetry: Telemetry) -> None:
+    health = Health()
+    servers = _operations(settings, health, telemetry)
+    async with _keeper(settings, telemetry) as keeper:
+        health.add("node trust", keeper.failure)
+        keeping = asyncio.create_task(keeper.run(), name="node trust")
+        try:
+            folder = {"folder": str(hosts_folder(settings).path)}
+            await servers.run(lambda: logger.info("keeping this node's trust", extra=folder))
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+
+@asynccontextmanager
+async def _keeper(settings: Settings, telemetry: Telemetry) -> AsyncIterator[TrustKeeper]:
+    # Not needed to say what is wrong with the settings, nor to take away what was written.
+    from node_trust.source import read_trust
+    from registry_access.state.kubernetes.api import KubernetesApi
+    from registry_access.state.kubernetes.raw_objects import RawObjects
+
+    api = KubernetesApi(await cluster_access())
+    try:
+        yield TrustKeeper(partial(read_trust, RawObjects(api)), hosts_folder(settings), telemetry)
+    finally:
+        await api.close()
+
+
+def _operations(settings: Settings, health: Health, telemetry: Telemetry) -> Servers:
+    app = create_operations_app(health, telemetry)
+    return Servers([Listener(OPERATIONS, app, settings.operations_address)], telemetry=telemetry, health=health, drain=1.0)

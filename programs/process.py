@@ -1,0 +1,248 @@
+"""A serving process: ports first, then state, then the parts it was asked for, then traffic; and all of it back in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from programs.local_authority import WEBHOOK_NAMES, LocalAuthority
+from programs.redacted_secrets import redact_secrets
+from programs.secret_certificate import SecretCertificate
+from proxy.assembly import PROXY_KINDS, Proxy, start_proxy
+from registry_access.audit.interface import AuditTrail
+from registry_access.audit.trail import sql_trail
+from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
+from registry_access.model.errors import AuditUnavailable
+from registry_access.model.resources import Kind
+from registry_access.runtime.health import Health
+from registry_access.runtime.immediate_protocol import Reply
+from registry_access.runtime.operations import create_operations_app
+from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
+from registry_access.state.interface import StateStore
+from registry_access.state.key_care import KeyCare
+from registry_access.state.opening import SystemSecrets, open_store
+from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
+from webhook.admission.app import BODY_MAXIMUM, BODY_SECONDS, WebhookApp
+from webhook.admission.audit import AdmissionAudit
+from webhook.assembly import InstallSyncParts, build_install_sync
+from webhook.leader_chores import kept_secrets, steadily
+
+logger = logging.getLogger(__name__)
+PROXY, WEBHOOK = "proxy", "webhook"
+_CERTIFICATE_SECRETS = {PROXY: PROXY_CERTIFICATE, WEBHOOK: WEBHOOK_CERTIFICATE}
+_RENEWAL_SECONDS = 3600.0
+_AUDIT_RETRY_SECONDS = 5.0
+_WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
+
+
+class _Later:
+    """An application whose port is bound before it is built."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class _LaterWebhook:
+    """The same for the webhook."""
+
+    app: WebhookApp
+    body_maximum, body_seconds = BODY_MAXIMUM, BODY_SECONDS
+
+    def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        return self.app.reply(method, path, body)
+
+
+@dataclass(slots=True)
+class Process:
+    """`home` is where certificates of our own making go. `store`, `proxy_parts` and `sync` are there once it is running."""
+
+    settings: Settings
+    home: Path
+    proxy: bool = True
+    webhook: bool = True
+    overrides: dict[str, str] | None = None
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    health: Health = field(default_factory=Health)
+    redactor: Redactor = field(default_factory=Redactor)
+    store: StateStore | None = None
+    proxy_parts: Proxy | None = None
+    sync: InstallSyncParts | None = None
+    servers: Servers | None = None
+    certificates: dict[str, SecretCertificate] = field(default_factory=dict)
+
+    @property
+    def authority(self) -> LocalAuthority:
+        """The CA of certificates of our own making."""
+        return LocalAuthority(self.home / "tls")
+
+    def stop(self) -> None:
+        """Begins the shutdown."""
+        if self.servers:
+            self.servers.stop()
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
+        proxy, webhook = _Later(), _LaterWebhook()
+        # Ports first: one that is taken is said before a key is made or a database opened.
+        self.servers = Servers(
+            self._listeners(proxy, webhook),
+            telemetry=self.telemetry,
+            health=self.health,
+            header_deadline=self.settings.header_deadline,
+            drain=self.settings.drain,
+        )
+        async with AsyncExitStack() as stack:
+            store = self.store = await open_store(
+                self.settings,
+                kinds=self._kinds(),
+                system_secrets=self._system_secrets(),
+                kubeconfigs_only=not self.proxy,  # a webhook on its own holds no upstream credential
+            )
+            stack.push_async_callback(store.stop)
+            await store.start()
+            redact_secrets(store.index, self.redactor)
+            for certificate in self.certificates.values():
+                stack.callback(certificate.follow(store.index, self.servers.reload_certificate))
+            self.health.add("certificate", self._certificate_problem)
+            self.health.add("state", lambda: "" if store.synced else "the state has not been read yet")
+            if self.proxy:
+                self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
+                stack.push_async_callback(self.proxy_parts.stop)
+                care = KeyCare(store, ACCESS_TOKEN_KEYS, self.settings.access_token_lifetime, time.time)
+                stack.push_async_callback(_cancel, asyncio.create_task(steadily("key care", care.run), name="key care"))
+                proxy.app = self.proxy_parts.app
+            if self.webhook:
+                self.sync = await build_install_sync(self.settings, store, self.telemetry)
+                observer = await self._admission_audit(stack)
+                webhook.app = WebhookApp(store.index, self.telemetry, observer)
+                stack.push_async_callback(self.sync.close)
+                stack.push_async_callback(_cancel, asyncio.create_task(self.sync.run(), name="install sync"))
+            if self._own_certificate:
+                stack.push_async_callback(_cancel, asyncio.create_task(self._renew(), name="certificate renewal"))
+            await self.servers.run(lambda: self._started(started))
+
+    async def _admission_audit(self, stack: AsyncExitStack) -> AdmissionAudit | None:
+        """Into the proxy's trail, or a trail that is shared over the network; a webhook on its own writes no file."""
+        trail: AuditTrail
+        if self.proxy_parts:
+            trail = self.proxy_parts.parts.trail
+        elif self.settings.audit_dsn.startswith("postgres"):
+            # The proxy, which cannot do without, makes the tables: Alembic would stay in the memory of every webhook.
+            trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer, migrates=False)
+            stack.push_async_callback(trail.stop)
+            try:
+                await trail.start()
+            except AuditUnavailable as error:
+                logger.warning("pods are admitted and not recorded until it is there: %s", error)
+                stack.push_async_callback(_cancel, asyncio.create_task(_opened(trail), name="opening of the audit trail"))
+        else:
+            return None
+        observer = AdmissionAudit(trail, self.telemetry)
+        stack.push_async_callback(_cancel, asyncio.create_task(observer.run(), name="admission audit"))
+        return observer
+
+    def address(self, name: str) -> str:
+        """host:port of a listener, as it was bound."""
+        if self.servers is None:
+            raise RuntimeError("the process is not running")
+        host = {PROXY: self.settings.proxy_address, WEBHOOK: self.settings.webhook_address}.get(
+            name, self.settings.operations_address
+        ).host
+        return f"{f'[{host}]' if ':' in host else host}:{self.servers.port(name)}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, wanted in ((PROXY, self.proxy), (WEBHOOK, self.webhook), (OPERATIONS, True)) if wanted)
+
+    @property
+    def _own_certificate(self) -> bool:
+        return self.webhook and not self.settings.webhook_tls_certificate and not self.settings.in_cluster
+
+    def _kinds(self) -> frozenset[Kind]:
+        return (PROXY_KINDS if self.proxy else frozenset()) | (_WEBHOOK_KINDS if self.webhook else frozenset())
+
+    def _system_secrets(self) -> SystemSecrets:
+        """By name, so that RBAC can give each program just these."""
+        needed = {INSTALL_TOKEN_JWKS}
+        optional = {name for server, name in _CERTIFICATE_SECRETS.items() if server in self.certificates}
+        if self.proxy:
+            needed.add(ACCESS_TOKEN_KEYS)
+        if self.webhook:
+            needed.add(INSTALL_TOKEN_KEYS)
+            optional |= kept_secrets(self.settings)
+        return SystemSecrets(frozenset(needed), frozenset(optional))
+
+    def _listeners(self, proxy: _Later, webhook: _LaterWebhook) -> list[Listener]:
+        settings = self.settings
+        listeners = [
+            Listener(OPERATIONS, create_operations_app(self.health, self.telemetry, self._refresh), settings.operations_address)
+        ]
+        if self.proxy:
+            tls = self._tls(PROXY, settings.proxy_tls_certificate, settings.proxy_tls_key)
+            listeners.append(Listener(PROXY, proxy, settings.proxy_address, tls))
+        if self.webhook:
+            tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key)
+            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls or self._issue()))
+        return listeners
+
+    def _tls(self, server: str, certificate: str, key: str) -> TlsFiles | None:
+        """Files that were given or, in a cluster, those that the Secret is written to."""
+        if certificate:
+            return TlsFiles(Path(certificate), Path(key))
+        if not self.settings.in_cluster or (server == PROXY and not self.settings.proxy_tls):
+            return None
+        self.certificates[server] = SecretCertificate(server, _CERTIFICATE_SECRETS[server], self.home / "tls")
+        return self.certificates[server].files
+
+    def _certificate_problem(self) -> str:
+        return "; ".join(problem for each in self.certificates.values() if (problem := each.problem()))
+
+    def _issue(self) -> TlsFiles:
+        host = self.settings.webhook_address.host
+        return self.authority.issue(WEBHOOK, tuple(dict.fromkeys((*WEBHOOK_NAMES, *([host] if host != "0.0.0.0" else [])))))  # noqa: S104
+
+    async def _renew(self) -> None:
+        """The server takes up the new files by itself."""
+        while True:
+            await asyncio.sleep(_RENEWAL_SECONDS)
+            await asyncio.to_thread(self._issue)
+
+    def _refresh(self) -> None:
+        """Brings gauges up to date before they are read."""
+        if self.store:
+            self.telemetry.state_staleness.set(self.store.staleness())
+            self.telemetry.state_problems.set(len(self.store.problems()))
+        if self.proxy_parts:
+            self.telemetry.audit_lag.set(self.proxy_parts.parts.trail.lag())
+
+    def _started(self, started: Callable[[], None]) -> None:
+        logger.info("serving", extra={name: self.address(name) for name in self.names})
+        started()
+
+
+async def _opened(trail: AuditTrail) -> None:
+    """A database that is away when a webhook starts holds up no pod: it is tried again until it is there."""
+    while True:
+        await asyncio.sleep(_AUDIT_RETRY_SECONDS)
+        with suppress(AuditUnavailable):
+            await trail.start()
+            logger.info("the audit trail is open: admissions are recorded")
+            return
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,1 @@
+"""May this token pull this? The gates, and what each one asks."""

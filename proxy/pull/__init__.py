@@ -1,0 +1,1 @@
+"""One request, one answer: from the path to the last byte."""

@@ -1,0 +1,182 @@
+"""Manifests, blobs, tags and referrers: the eight gates in order, then the upstream's bytes.
+
+docs/request-handling.md describes this as a list; the names below are its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.gates.authentication import Subject, authorization_header
+from proxy.gates.authorization import Authorization, authorize, credential_withdrawn
+from proxy.gates.upstream_gate import judge_error, judge_status
+from proxy.oci_errors import refusal_error
+from proxy.parts import ProxyParts, identity_of
+from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
+from proxy.pull.exchange import Exchange
+from proxy.pull.open_streams import OpenStream
+from proxy.pull.relayed_headers import retry_after
+from proxy.pull.streaming import ClientGone, Interruptible, StreamCut
+from proxy.pull.upstream_answer import UpstreamAnswer, refusal_headers
+from proxy.upstream.upstreams import UpstreamAccess
+from registry_access.model.audit_event import Result
+from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
+from registry_access.model.errors import AuditUnavailable, UpstreamError
+
+_UNKNOWN_CODES: Mapping[type[RepositoryPath], str] = {
+    ManifestPath: "MANIFEST_UNKNOWN",
+    BlobPath: "BLOB_UNKNOWN",
+    TagsPath: "NAME_UNKNOWN",
+    ReferrersPath: "NAME_UNKNOWN",
+}
+
+
+class Pulls:
+    """Answers requests below /v2/ that name a repository."""
+
+    def __init__(self, parts: ProxyParts) -> None:
+        self._parts = parts
+
+    async def __call__(self, path: RepositoryPath, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(path, scope)
+        exchange.decision = exchange.decision.extended(passed(Gate.PATH))
+        authorization = self._authorize(exchange, path, scope)
+        if exchange.decision.allowed:
+            await self._commit(exchange)
+        if not exchange.decision.allowed or exchange.subject is None:
+            error = await self._parts.refusals.refuse(exchange, scope=_scope(path))
+            await error.response()(scope, receive, send)
+            return
+        await _Pull(self._parts, exchange, path, authorization, exchange.subject, scope, receive, send).run()
+
+    def _authorize(self, exchange: Exchange, path: RepositoryPath, scope: Scope) -> Authorization:
+        """Gates 2 to 6, into the exchange's decision."""
+        subject = self._parts.authenticator.authenticate(authorization_header(scope))
+        if isinstance(subject, GateResult):
+            exchange.decision = exchange.decision.extended(subject)
+            return Authorization(exchange.decision)
+        exchange.subject = subject
+        decision = exchange.decision.extended(passed(Gate.TOKEN))
+        parts = self._parts
+        authorization = authorize(decision, identity_of(subject), path.registry, path.repository, parts.index, parts.moment())
+        if authorization.decision.allowed and not subject.opens(path.client_name):
+            # Only when a better token would open it: else its reason (not entitled, revoked) is what the person must read.
+            detail = f"the access token has no scope to pull {path.client_name}"
+            exchange.decision = exchange.decision.extended(GateResult(Gate.TOKEN, Reason.SCOPE_INSUFFICIENT, detail))
+            return Authorization(exchange.decision)
+        exchange.decision = authorization.decision
+        exchange.credential = authorization.credential.metadata.name if authorization.credential else ""
+        return authorization
+
+    async def _commit(self, exchange: Exchange) -> None:
+        """Gate 7."""
+        try:
+            await self._parts.trail.begin(exchange.event())
+        except AuditUnavailable as error:
+            self._parts.telemetry.audit_failures.inc()
+            exchange.decision = exchange.decision.extended(GateResult(Gate.AUDIT, Reason.AUDIT_UNAVAILABLE, str(error)))
+        else:
+            exchange.decision = exchange.decision.extended(passed(Gate.AUDIT))
+
+
+class _Pull:
+    """Gate 8 and the answer, for a pull whose intent is committed. Every way out leaves an outcome in the audit trail."""
+
+    def __init__(
+        self,
+        parts: ProxyParts,
+        exchange: Exchange,
+        path: RepositoryPath,
+        authorization: Authorization,
+        subject: Subject,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._parts = parts
+        self._exchange = exchange
+        self._path = path
+        self._authorization = authorization
+        self._subject = subject
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
+        self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, exchange, path, access, scope)
+        self._interruptible = Interruptible(receive, self._answer.close)
+        self._stream = OpenStream(subject.workspace, self._refusal_now, self._interruptible.cut)
+        self._refusal: GateResult | None = None  # the upstream's, answered in full
+
+    async def run(self) -> None:
+        exchange, result = self._exchange, Result.FAILED
+        try:
+            with self._parts.streams.track(self._stream):
+                await self._interruptible.run(self._from_upstream())
+            result = Result.FAILED if self._refusal else Result.ALLOWED
+        except UpstreamError as error:
+            self._refusal = judge_error(error, self._path.registry)
+            await self._tell(retry_after(getattr(error, "retry_after", "")))
+        except StreamCut:
+            # The gates may all pass again by now; what counts is why they did not.
+            self._refusal = self._stream.cut or GateResult(Gate.FRESHNESS, Reason.STATE_STALE, "the stream could not be checked")
+            if exchange.status:
+                result = Result.CUT
+                self._drop_client()
+            else:
+                result = Result.REFUSED
+                await self._tell({})
+        except ClientGone as error:
+            self._refusal = GateResult(Gate.UPSTREAM, Reason.CLIENT_CLOSED, str(error) or "the client closed its connection")
+            self._drop_client()
+        finally:
+            outcome = exchange.outcome(result, self._refusal)
+            self._parts.trail.finish(outcome)
+            exchange.measure(self._parts.telemetry, outcome)
+            exchange.log(outcome)
+
+    async def _from_upstream(self) -> None:
+        response = await self._answer.ask()
+        exchange = self._exchange
+        self._refusal = judge_status(response.status, self._path.registry, exchange.credential, self._answer.asked)
+        if self._refusal is not None:
+            await self._tell(refusal_headers(response))
+            return
+        await self._answer.send(response, self._send)
+
+    def _refusal_now(self) -> GateResult | None:
+        """Gates 3 to 6 asked again, for this stream in flight; and is what it logged in with still good?"""
+        parts, path = self._parts, self._path
+        # Of these gates alone: an upstream's refusal that is being answered is none of theirs.
+        asked = Decision(self._exchange.decision.id, ())
+        again = authorize(asked, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment())
+        return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
+
+    async def _tell(self, headers: Mapping[str, str]) -> None:
+        """Answers with the refusal, unless an answer has begun: then only breaking the connection tells the client."""
+        if self._exchange.status or self._refusal is None:
+            return
+        decision = self._exchange.decision = self._exchange.decision.extended(self._refusal)
+        unknown = self._refusal.reason is Reason.UPSTREAM_NOT_FOUND
+        code = _UNKNOWN_CODES[type(self._path)] if unknown else ""
+        error = refusal_error(
+            decision,
+            self._parts.challenger,
+            scope=_scope(self._path),
+            code=code,
+            headers=headers,
+            query=self._exchange.query,
+        )
+        self._exchange.status = error.status
+        await error.response()(self._scope, self._receive, self._send)
+
+    def _drop_client(self) -> None:
+        """Ends an answer that stopped in the middle, with what the server still holds for a client that reads slowly."""
+        abort: Callable[[], None] | None = self._scope.get("extensions", {}).get("akua.abort")
+        if abort is not None:
+            abort()
+
+
+def _scope(path: RepositoryPath) -> str:
+    return f"repository:{path.client_name}:pull"

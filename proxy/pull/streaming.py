@@ -1,0 +1,114 @@
+"""Relaying a body to the client: back-pressure, a digest checked before the last piece, a clean end only for a whole body."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Message, Receive, Send
+
+from registry_access.model.errors import UpstreamError
+from registry_access.model.names.digest import Digest
+
+_STALL_SECONDS = 300.0
+
+
+class CorruptBody(UpstreamError):
+    """The bytes do not have the digest that was asked for."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+class StreamCut(Exception):
+    """A gate no longer passes."""
+
+
+class ClientStalled(ClientGone):
+    """The client reads nothing, and holds an upstream's connection with that."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """How many bytes of body went out."""
+
+    bytes: int = 0
+
+
+async def relay(send: Send, start: Message, pieces: AsyncIterator[bytes], digest: Digest | None, sent: Sent) -> None:
+    """Sends `start` and every piece. Raises what `pieces` raises, and CorruptBody before the last piece is out.
+
+    When this raises, the response is unfinished and the server breaks the connection: a client never takes a part for the whole.
+    Raises ClientStalled when the client takes nothing for _STALL_SECONDS.
+    """
+    hasher = digest.hasher() if digest else None
+    await send(start)
+    held = b""
+    async for piece in pieces:
+        if hasher:
+            hasher.update(piece)
+        if held:
+            try:
+                async with asyncio.timeout(_STALL_SECONDS):
+                    await send({"type": "http.response.body", "body": held, "more_body": True})
+            except TimeoutError as error:
+                raise ClientStalled(f"the client took nothing for {_STALL_SECONDS:g} s") from error
+            sent.bytes += len(held)
+        held = piece
+    if digest and hasher and not digest.matches(hasher):
+        raise CorruptBody(f"the upstream's bytes do not have the digest {digest}")
+    await send({"type": "http.response.body", "body": held, "more_body": False})
+    sent.bytes += len(held)
+
+
+class Interruptible:
+    """Runs a relay that the client's going away, or a cut, ends at once, however it is blocked."""
+
+    def __init__(self, receive: Receive, close_upstream: Callable[[], None]) -> None:
+        self._receive = receive
+        self._close_upstream = close_upstream
+        self._task: asyncio.Task[None] | None = None
+        self._gone = False
+        self._cut = False
+
+    def cut(self) -> None:
+        """Ends the relay with StreamCut."""
+        self._cut = True
+        self._end()
+
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Awaits `work`. Raises ClientGone or StreamCut when it was ended, else what it raises."""
+        listener = asyncio.create_task(self._listen())
+        self._task = asyncio.create_task(work)
+        if self._cut:
+            self._end()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            # Ours was cancelled by us; a cancellation from outside must go on up.
+            if not (self._cut or self._gone):
+                self._task.cancel()
+                raise
+            raise (StreamCut() if self._cut else ClientGone()) from None
+        except UpstreamError:
+            if self._cut or self._gone:
+                raise (StreamCut() if self._cut else ClientGone()) from None
+            raise
+        finally:
+            listener.cancel()
+            self._close_upstream()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._end()
+
+    def _end(self) -> None:
+        # Closing first: the upstream connection is dropped in this very call, not when the task is next scheduled.
+        self._close_upstream()
+        if self._task:
+            self._task.cancel()

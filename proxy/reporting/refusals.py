@@ -1,0 +1,72 @@
+"""Refusals of our own gates: recorded, counted, logged, and turned into the error to answer with. One way for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+from proxy.oci_errors import Challenger, OciError, refusal_error
+from proxy.pull.exchange import Exchange
+from registry_access.audit.interface import AuditTrail
+from registry_access.model.audit_event import Result
+from registry_access.model.budget import Budget
+from registry_access.model.decision import Reason
+from registry_access.model.errors import AuditUnavailable
+from registry_access.runtime.telemetry import Telemetry
+
+_STRANGERS_PER_SECOND = 10.0
+_STRANGERS_AT_ONCE = 200.0
+
+
+def strangers_budget() -> Budget:
+    return Budget(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What is refused to a known install is always recorded; what strangers are refused, within a budget.
+
+    Without one, anybody who reaches the proxy could fill the audit trail's disk, and no audit means no pull for everybody.
+    """
+
+    trail: AuditTrail
+    telemetry: Telemetry
+    challenger: Challenger
+    strangers: Budget = field(default_factory=strangers_budget)
+
+    async def refuse(
+        self, exchange: Exchange, *, scope: str = "", code: str = "", status: int = 0, headers: Mapping[str, str] | None = None
+    ) -> OciError:
+        """The error for the gate that failed in `exchange.decision`. `code` and `status` replace what its reason gives."""
+        refusal = exchange.decision.refusal
+        error = refusal_error(
+            exchange.decision,
+            self.challenger,
+            scope=scope,
+            code=code,
+            status=status,
+            headers=headers,
+            query=exchange.query,
+        )
+        exchange.status = error.status
+        if refusal is None or refusal.reason is Reason.TOKEN_MISSING:
+            # Every client's first request is like this; the challenge is its answer. Counted, not recorded.
+            self.telemetry.challenges.inc()
+            return error
+        outcome = exchange.outcome(Result.REFUSED, refusal)
+        if refusal.reason is not Reason.AUDIT_UNAVAILABLE:
+            await self._record(exchange)
+        exchange.measure(self.telemetry, outcome)
+        exchange.log(outcome)
+        return error
+
+    async def _record(self, exchange: Exchange) -> None:
+        if exchange.subject is None and not self.strangers.take():
+            self.telemetry.audit_skipped.inc()
+            return
+        try:
+            await self.trail.record(exchange.event(), exchange.outcome(Result.REFUSED, exchange.decision.refusal))
+        except AuditUnavailable:
+            # It is refused all the same; the metric and the log line say what the trail could not.
+            self.telemetry.audit_failures.inc()

@@ -1,0 +1,1 @@
+"""Names: images, registries, repositories, digests. Parsed strictly, printed back as they were."""

@@ -1,0 +1,270 @@
+"""Settings: one table, read once from environment and file, every problem reported together before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from registry_access.model.errors import InvalidInput, InvalidSettings
+from registry_access.model.names.registry_host import is_registry_host
+from registry_access.runtime.address import Address
+
+PREFIX = "AKUA_"
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})", re.ASCII)
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+
+
+_PROXY, _WEBHOOK, _OPERATIONS = Address("127.0.0.1", 15000), Address("127.0.0.1", 15443), Address("127.0.0.1", 15090)
+
+
+def _setting(default: Any, parse: Callable[[str], Any], about: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse, "about": about, "secret": secret})
+
+
+def text(value: str) -> str:
+    return value
+
+
+def host(value: str) -> str:
+    if not is_registry_host(value):
+        raise InvalidInput("is not host[:port]", remedy="write a name without scheme or path, such as oci.akua.dev")
+    return value.lower()
+
+
+def url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s?#@]+", value):
+        raise InvalidInput("is not an http or https URL without a path", remedy="write it as https://oci.akua.dev")
+    return value
+
+
+def address(value: str) -> Address:
+    match = _ADDRESS.fullmatch(value)
+    if match is None or int(match["port"]) > 65535:
+        raise InvalidInput("is not an address:port", remedy="write it as 127.0.0.1:15000 (port 0: any free one)")
+    return Address(match["host"].strip("[]") or "0.0.0.0", int(match["port"]))  # noqa: S104 - ":15000" asks for it
+
+
+def duration(value: str) -> float:
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise InvalidInput("is not a duration", remedy="write a number with ms, s, m, h or d, such as 15s or 30d")
+    return float(match["number"]) * _UNITS[match["unit"]]
+
+
+def flag(value: str) -> bool:
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise InvalidInput("is neither true nor false", remedy="write true or false")
+    return value.lower() in ("true", "1")
+
+
+def level(value: str) -> str:
+    if value.lower() not in ("debug", "info", "warning", "error"):
+        raise InvalidInput("is no log level", remedy="write debug, info, warning or error")
+    return value.lower()
+
+
+def state_location(value: str) -> str:
+    if value != "kubernetes" and not re.fullmatch(r"directory:.+", value):
+        raise InvalidInput("is no state store", remedy="write directory:PATH or kubernetes")
+    return value
+
+
+def certificates(value: str) -> str:
+    if value not in ("managed", "external"):
+        raise InvalidInput("is neither managed nor external", remedy="write managed, or external where cert-manager does it")
+    return value
+
+
+def target_namespaces(value: str) -> str:
+    if value not in ("any", "annotated"):
+        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated where workspaces must be let in")
+    return value
+
+
+def words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting; times in seconds. The environment name of a field is ``AKUA_`` and its name in upper case."""
+
+    state: str = _setting("directory:.akua/state", state_location, "Where resources live: directory:PATH or kubernetes.")
+    audit_dsn: str = _setting(
+        "sqlite:///.akua/audit.db", text, "The audit trail: sqlite:///PATH or postgresql://...", secret=True
+    )
+    audit_writer: str = _setting("local", text, "This process's chain in the audit trail; one per replica.")
+    host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
+    external_url: str = _setting(
+        "",
+        url,
+        "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host (a loopback host: http://).",
+    )
+    proxy_address: Address = _setting(_PROXY, address, "Where the proxy listens.")
+    webhook_address: Address = _setting(_WEBHOOK, address, "Where the admission webhook listens, with TLS.")
+    operations_address: Address = _setting(_OPERATIONS, address, "Where /livez, /readyz and /metrics are served.")
+    certificates: str = _setting(
+        "managed",
+        certificates,
+        "In a cluster, who writes the Secrets that certificates are served from: managed (we do) or external (cert-manager).",
+    )
+    proxy_plain_http: bool = _setting(
+        False, flag, "In a cluster, the proxy speaks plain HTTP, behind an ingress that ends TLS; else Secret akua-proxy-tls."
+    )
+    proxy_tls_certificate: str = _setting(
+        "", text, "PEM file for the proxy; empty: by Secret in a cluster, else plain HTTP, for loopback or behind an ingress."
+    )
+    proxy_tls_key: str = _setting("", text, "PEM file with the proxy's key.")
+    webhook_tls_certificate: str = _setting(
+        "", text, "PEM file for the webhook; empty: by Secret in a cluster, else one of our own below .akua."
+    )
+    webhook_tls_key: str = _setting("", text, "PEM file with the webhook's key.")
+    staleness_limit: float = _setting(15.0, duration, "Pulls are refused when the state was not proven current for this long.")
+    install_token_lifetime: float = _setting(30 * 86400.0, duration, "How long an install token is valid.")
+    access_token_lifetime: float = _setting(300.0, duration, "How long an access token is valid; 60s to 1h.")
+    drain: float = _setting(30.0, duration, "How long streams may go on after SIGTERM.")
+    header_deadline: float = _setting(10.0, duration, "How long a client may take to send a request's headers.")
+    upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
+    upstream_headers: float = _setting(25.0, duration, "How long an upstream may take to answer; containerd gives up after 30s.")
+    upstream_idle: float = _setting(30.0, duration, "How long an upstream may be silent in the middle of a body.")
+    upstream_allowed_networks: tuple[str, ...] = _setting(
+        (), words, "Private networks (CIDR, comma-separated) that upstreams may be in."
+    )
+    upstream_identity_workspaces: tuple[str, ...] = _setting(
+        ("*",),
+        words,
+        "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own identity.",
+    )
+    upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
+    target_namespaces: str = _setting(
+        "any",
+        target_namespaces,
+        "Where installs may go in their own cluster: any namespace, or annotated ones only, whose annotation "
+        "registry.akua.dev/workspaces names the workspace. Where that annotation is, it counts in either case.",
+    )
+    containerd_config_path: str = _setting(
+        "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
+    )
+    log_level: str = _setting("info", level, "debug, info, warning or error.")
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether the state, and with it certificates without files, is a cluster's."""
+        return self.state == "kubernetes"
+
+    @property
+    def proxy_tls(self) -> bool:
+        """Whether the proxy speaks TLS itself."""
+        return bool(self.proxy_tls_certificate) or (self.in_cluster and not self.proxy_plain_http)
+
+    @property
+    def realm_url(self) -> str:
+        """Where clients reach the proxy. Without TLS of our own a loopback name can only mean plain HTTP, as docker takes it."""
+        local = self.host.startswith(("127.", "localhost:")) and not self.proxy_tls
+        return self.external_url or f"{'http' if local else 'https'}://{self.host}"
+
+
+def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Settings from a TOML `file` and `environment`, which wins. Raises InvalidSettings with every problem."""
+    problems: list[InvalidInput] = []
+    given: dict[str, tuple[str, str]] = {}  # setting -> (where, value)
+    known = {item.name: item for item in fields(Settings)}
+    if file is not None:
+        for name, value in _read_file(file, problems).items():
+            given[name] = (f"{name} in {file}", value)
+    for variable, value in environment.items():
+        if (
+            variable.startswith(PREFIX)
+            and variable not in ("AKUA_CONFIG", "AKUA_WORKSPACE")
+            and not variable.startswith("AKUA_TEST_")
+        ):
+            given[variable.removeprefix(PREFIX).lower()] = (variable, value)
+    values: dict[str, Any] = {}
+    for name, (where, value) in given.items():
+        item = known.get(name)
+        if item is None:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = (
+                f"did you mean {near[0] if where.endswith(str(file)) else PREFIX + near[0].upper()}?" if near else "remove it"
+            )
+            problems.append(InvalidInput("is not a setting", field=where, remedy=remedy))
+            continue
+        try:
+            values[name] = item.metadata["parse"](value)
+        except InvalidInput as problem:
+            shown = "" if item.metadata["secret"] else f"{value!r} "
+            problems.append(InvalidInput(shown + problem.problem, field=where, remedy=problem.remedy))
+    settings = Settings(**values)
+    problems.extend(_contradictions(settings))
+    if problems:
+        raise InvalidSettings(tuple(problems))
+    return settings
+
+
+def _read_file(file: Path, problems: list[InvalidInput]) -> dict[str, str]:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        problems.append(InvalidInput(f"cannot be read: {error.strerror}", field=str(file)))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(InvalidInput(f"is not TOML: {error}", field=str(file)))
+    else:
+        return {name: ",".join(value) if isinstance(value, list) else _as_text(value) for name, value in content.items()}
+    return {}
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _contradictions(settings: Settings) -> list[InvalidInput]:
+    problems = []
+    for server in ("proxy", "webhook"):
+        certificate, key = getattr(settings, f"{server}_tls_certificate"), getattr(settings, f"{server}_tls_key")
+        if bool(certificate) is not bool(key):
+            missing = f"{server}_tls_{'key' if certificate else 'certificate'}"
+            problems.append(InvalidInput("is missing", field=PREFIX + missing.upper(), remedy="certificate and key go together"))
+    if settings.proxy_plain_http and settings.proxy_tls_certificate:
+        problems.append(
+            InvalidInput("contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="give one of them")
+        )
+    bounds = (("access_token_lifetime", 60, 3600), ("install_token_lifetime", 600, 400 * 86400), ("staleness_limit", 1, 3600))
+    for name, low, high in bounds:
+        if not low <= getattr(settings, name) <= high:
+            problems.append(
+                InvalidInput(
+                    f"is out of range: {getattr(settings, name):g} s", field=PREFIX + name.upper(), remedy=f"{low} to {high} s"
+                )
+            )
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A setting as the documentation shows it."""
+
+    name: str
+    default: str
+    about: str
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 86400:g}d" if seconds >= 86400 else f"{seconds:g}s"
+
+
+def described() -> list[Described]:
+    """Every setting with its default, for documentation and `--help`."""
+    rows = []
+    for item in fields(Settings):
+        default = item.default if item.default is not MISSING else ""
+        shown = (
+            ",".join(default) if isinstance(default, tuple) else _length(default) if isinstance(default, float) else str(default)
+        )
+        rows.append(Described(PREFIX + item.name.upper(), shown, item.metadata["about"]))
+    return rows

@@ -1,0 +1,110 @@
+"""Settings: parsed once, every problem at once, secrets never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from registry_access.model.errors import InvalidSettings
+from registry_access.runtime.address import Address
+from registry_access.settings import Settings, described, load_settings
+
+
+def test_without_anything_the_embedded_default() -> None:
+    assert load_settings({}) == Settings()
+    assert Settings().realm_url == "https://oci.akua.dev"
+
+
+def test_a_loopback_host_without_tls_is_plain_http() -> None:
+    assert Settings(host="127.0.0.1:15000").realm_url == "http://127.0.0.1:15000"
+    assert Settings(host="localhost:15000").realm_url == "http://localhost:15000"
+    assert Settings(host="127.0.0.1:15000", proxy_tls_certificate="c", proxy_tls_key="k").realm_url == "https://127.0.0.1:15000"
+    assert Settings(host="127.0.0.1:15000", external_url="https://x").realm_url == "https://x"
+    assert Settings(host="127.0.0.1:15000", state="kubernetes").realm_url == "https://127.0.0.1:15000"
+    assert Settings(host="127.0.0.1:15000", state="kubernetes", proxy_plain_http=True).realm_url == "http://127.0.0.1:15000"
+
+
+def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "akua.toml"
+    file.write_text(
+        'host = "a.example"\nstaleness_limit = "1m"\nupstream_allowed_networks = ["10.0.0.0/8", "fd00::/8"]\ndrain = 5\n'
+    )
+    settings = load_settings({"AKUA_HOST": "B.example", "HOME": "/root", "AKUA_CONFIG": "x"}, file)
+    assert (settings.host, settings.staleness_limit, settings.drain) == ("b.example", 60.0, 5.0)
+    assert settings.upstream_allowed_networks == ("10.0.0.0/8", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:80", Address("127.0.0.1", 80)),
+        ("[::1]:0", Address("::1", 0)),
+        (":15000", Address("0.0.0.0", 15000)),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    assert load_settings({"AKUA_PROXY_ADDRESS": text}).proxy_address == expected
+    assert str(Address("a", 1)) == "a:1"
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "akua.toml"
+    file.write_text('hsot = "x"\n')
+    environment = {
+        "AKUA_STATE": "etcd",
+        "AKUA_HOST": "https://oci.akua.dev",
+        "AKUA_EXTERNAL_URL": "oci.akua.dev/path",
+        "AKUA_PROXY_ADDRESS": "nowhere",
+        "AKUA_WEBHOOK_ADDRESS": "a:99999",
+        "AKUA_DRAIN": "soon",
+        "AKUA_LOG_LEVEL": "loud",
+        "AKUA_PROXY_TLS_CERTIFICATE": "cert.pem",
+        "AKUA_PROXY_PLAIN_HTTP": "true",
+        "AKUA_WEBHOOK_TLS_KEY": "key.pem",
+        "AKUA_CERTIFICATES": "none",
+        "AKUA_ACCESS_TOKEN_LIFETIME": "5s",
+        "AKUA_STALENES_LIMIT": "5s",
+    }
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(environment, file)
+    said = str(caught.value)
+    for word in (
+        "did you mean host?",
+        "AKUA_STATE: 'etcd' is no state store",
+        "AKUA_HOST",
+        "AKUA_EXTERNAL_URL",
+        "AKUA_PROXY_ADDRESS",
+        "AKUA_WEBHOOK_ADDRESS",
+        "AKUA_DRAIN: 'soon' is not a duration",
+        "AKUA_LOG_LEVEL",
+        "AKUA_PROXY_TLS_KEY: is missing",
+        "AKUA_PROXY_PLAIN_HTTP: contradicts AKUA_PROXY_TLS_CERTIFICATE",
+        "AKUA_CERTIFICATES: 'none' is neither managed nor external",
+        "AKUA_WEBHOOK_TLS_CERTIFICATE: is missing",
+        "AKUA_ACCESS_TOKEN_LIFETIME: is out of range",
+        "did you mean AKUA_STALENESS_LIMIT?",
+    ):
+        assert word in said
+    assert len(caught.value.problems) == 14
+
+
+@pytest.mark.parametrize("content", ["a = [", "\x00"])
+def test_a_file_that_is_none(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "akua.toml"
+    file.write_text(content)
+    with pytest.raises(InvalidSettings, match="TOML"):
+        load_settings({}, file)
+    with pytest.raises(InvalidSettings, match="cannot be read"):
+        load_settings({}, tmp_path / "absent.toml")
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = load_settings({"AKUA_AUDIT_DSN": "postgresql://u:canary@h/d"})
+    assert "canary" not in repr(settings)
+
+
+def test_every_setting_is_described() -> None:
+    rows = described()
+    assert all(row.name.startswith("AKUA_") and row.about.endswith(".") for row in rows)
+    assert {"AKUA_STATE", "AKUA_AUDIT_DSN", "AKUA_HOST"} <= {row.name for row in rows}

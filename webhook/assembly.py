@@ -1,0 +1,128 @@
+"""The install sync, put together: for `akua serve` and `akua webhook`, and for commands that want a token or a bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_access.model.errors import StateUnavailable
+from registry_access.model.resources import Key, Kind, Resource
+from registry_access.model.resources.metadata import INSTALL_SYNC_MANAGER, SYSTEM_NAMESPACE
+from registry_access.runtime.telemetry import Telemetry
+from registry_access.settings import Settings
+from registry_access.state.event_recorder import EventRecorder
+from registry_access.state.events import event_recorder
+from registry_access.state.interface import StateStore
+from registry_access.state.key_care import KeyCare
+from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
+from registry_access.state.kubernetes.leader_election import LeaderElection
+from registry_access.state.kubernetes.polled_store import PolledStore
+from registry_access.state.kubernetes.store import KubernetesStore
+from registry_access.state.leadership import Leadership, Work
+from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
+from webhook.install_sync.admittance import Admittance
+from webhook.install_sync.affected import Affected
+from webhook.install_sync.cluster import TargetCluster
+from webhook.install_sync.controller import InstallSync
+from webhook.install_sync.minting import Minting
+from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.reconciliation import Reconciler
+from webhook.install_sync.references import InstallReferences
+from webhook.install_sync.remote_clusters import KnownClusters
+from webhook.leader_chores import leader_chores, steadily
+
+_SHOWN_SECONDS = 10.0
+LEASE = "akua-install-sync"
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSyncParts:
+    """`run` is the whole sync as one task, under leadership; `close` it at the end."""
+
+    reconciler: Reconciler
+    controller: InstallSync
+    clusters: KnownClusters
+    key_care: KeyCare
+    leadership: Leadership
+    events: EventRecorder
+    chores: Mapping[str, Work]
+    telemetry: Telemetry
+
+    async def run(self) -> None:
+        """Until cancelled: of all processes that share the state, one at a time syncs."""
+        self.events.start()
+        try:
+            await self.leadership.lead(self._work)
+        finally:
+            await self.events.stop()
+
+    async def close(self) -> None:
+        await self.clusters.close()
+
+    async def _work(self) -> None:
+        self.telemetry.install_sync_leading.set(1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(steadily("key care", self.key_care.run), name="key care")
+                tasks.create_task(self.controller.run(), name="install sync")
+                for name, work in self.chores.items():
+                    tasks.create_task(steadily(name, work), name=name)
+        finally:
+            self.telemetry.install_sync_leading.set(0)
+
+
+async def build_install_sync(settings: Settings, store: StateStore, telemetry: Telemetry) -> InstallSyncParts:
+    """Makes the signing key if there is none, and publishes its public half. Raises StateError."""
+    keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
+    await publish(store, keys, INSTALL_SYNC_MANAGER)
+    await until_shown(store, Key(Kind.SECRET, SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS))
+    ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, time.time)
+    local = TargetCluster(store)
+    references = InstallReferences(store.index)
+    clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
+    admittance = Admittance(unsaid=settings.target_namespaces == "any")
+    provisioner = Provisioner(settings.host, control_plane_id(store), admittance)
+    minting = Minting(settings.host, settings.install_token_lifetime)
+    events = event_recorder(settings, store, telemetry, "akua-webhook")
+    holds = isinstance(store, KubernetesStore)
+    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time, holds_deleted=holds)
+    return InstallSyncParts(
+        reconciler,
+        InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
+        clusters,
+        KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=INSTALL_SYNC_MANAGER),
+        leadership_of(settings, store),
+        events,
+        leader_chores(settings, store),
+        telemetry,
+    )
+
+
+def control_plane_id(store: StateStore) -> str:
+    """What tells this control plane's objects from another's: the UID of its namespace or, in a folder, of its keys."""
+    found: Resource | None = store.index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS)
+    if isinstance(store, KubernetesStore):
+        found = store.index.namespace(SYSTEM_NAMESPACE)
+    if found is None or not found.metadata.uid:
+        raise StateUnavailable(f"namespace {SYSTEM_NAMESPACE} is not there yet")
+    return found.metadata.uid
+
+
+def leadership_of(settings: Settings, store: StateStore) -> Leadership:
+    if isinstance(store, KubernetesStore):
+        return LeaderElection(store.api, SYSTEM_NAMESPACE, LEASE)
+    from registry_access.state.directory.leadership import FolderLeadership  # with it comes the YAML of folders
+
+    return FolderLeadership(Path(settings.state.partition(":")[2]) / ".managed" / "install-sync.lock")
+
+
+async def until_shown(store: StateStore, key: Key) -> None:
+    """Waits until the watch has brought an object that was just written. Raises StateUnavailable."""
+    deadline = time.monotonic() + _SHOWN_SECONDS
+    while store.index.get(key) is None:
+        if time.monotonic() > deadline:
+            raise StateUnavailable(f"{key} was written and did not come back through the watch within {_SHOWN_SECONDS:g} s")
+        await asyncio.sleep(0.02)
