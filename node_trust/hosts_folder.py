@@ -1,7 +1,8 @@
 """containerd's configuration of one registry host: the folder ``certs.d/HOST`` with ``hosts.toml`` and ``ca.crt``.
 
 containerd reads it at every pull. A file that it cannot decode makes it ask the host's own name, so each file is replaced as a
-whole, the CA first. Files that others wrote are never touched.
+whole, the CA first. Files that others wrote are never touched, and no symbolic link is followed below `config_path`: this runs
+as root, and must not write, or change a mode, where somebody else points.
 (containerd, docs/hosts.md; its loader was tried from 1.6 to 2.2: docs/decisions/0004-basic-for-mirrored-requests.md)
 """
 
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.atomic_write import read_regular_file, remove_leftovers, write_atomically
 
 _AUTHOR = "# Written by akua node-trust"
 MARKER = f"{_AUTHOR}, which replaces it: changes are lost. `akua node-trust --remove` takes it away.\n"
 HOSTS, CA = "hosts.toml", "ca.crt"
 _READABLE, _ENTERABLE = 0o644, 0o755  # nothing here is secret
+_FILE_MAXIMUM = 1024 * 1024  # bytes; a bundle of CAs has a few thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,13 @@ class HostsFolder:
 
     def write(self, trust: Trust) -> bool:
         """Whether anything was different and has been replaced. Raises InvalidInput when it is not ours, or cannot be written."""
+        self._refuse_links()
         self._refuse_foreign()
         wanted = {CA: trust.ca_crt(), HOSTS: trust.hosts_toml()}
         try:
             self.path.mkdir(mode=_ENTERABLE, parents=True, exist_ok=True)
-            self.path.chmod(_ENTERABLE)  # whatever the umask
+            _open_to_all(self.path)
+            remove_leftovers(self.path)
             changed = [name for name, content in wanted.items() if _replace(self.path / name, content)]
         except OSError as error:
             raise _unusable(self.path, error) from error
@@ -59,16 +64,26 @@ class HostsFolder:
 
     def remove(self) -> bool:
         """Whether there was something of ours, now gone; what is not ours stays. Raises InvalidInput when it cannot be."""
+        self._refuse_links()
         try:
             # hosts.toml first: without the CA that it names, it would only make pulls fail.
             found = [file for name in (HOSTS, CA) if _is_ours(file := self.path / name)]
             for file in found:
                 file.unlink()
             with suppress(OSError):  # somebody's other files stay, and the folder with them
+                remove_leftovers(self.path)
                 self.path.rmdir()
         except OSError as error:
             raise _unusable(self.path, error) from error
         return bool(found)
+
+    def _refuse_links(self) -> None:
+        if self.path.is_symlink():
+            raise InvalidInput(
+                "is a symbolic link; akua node-trust writes only into a folder of its own",
+                field=str(self.path),
+                remedy="remove the link, or do not run node-trust on this node",
+            )
 
     def _refuse_foreign(self) -> None:
         for file in (self.path / HOSTS, self.path / CA, self._plain / HOSTS):
@@ -80,7 +95,7 @@ class HostsFolder:
                 raise InvalidInput(
                     "was not written by akua node-trust and is left as it is",
                     field=str(file),
-                    remedy="remove it, or keep it and run no node-trust on this node",
+                    remedy="remove it, or keep it and do not run node-trust on this node",
                 )
 
 
@@ -91,26 +106,28 @@ def _folder_name(host: str) -> str:
 
 
 def _replace(file: Path, content: str) -> bool:
-    """Whether `file` said something else. Whole or not at all, a power cut included."""
-    with suppress(FileNotFoundError):
-        if file.read_bytes() == content.encode():
-            return False
-    temporary = file.with_name(f".{file.name}.akua")  # no name that containerd reads
-    with temporary.open("wb") as out:
-        out.write(content.encode())
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.chmod(_READABLE)
-    temporary.replace(file)
+    """Whether `file` held something else and was replaced. Raises OSError."""
+    if read_regular_file(file, _FILE_MAXIMUM) == content.encode():
+        return False
+    write_atomically(file, content.encode(), mode=_READABLE)
     return True
 
 
-def _is_ours(file: Path) -> bool | None:
-    """None when there is no such file. Raises OSError."""
+def _open_to_all(folder: Path) -> None:
+    """Lets every user enter `folder`, whatever the umask was. Raises OSError, for a symbolic link too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        return file.read_bytes().startswith(_AUTHOR.encode())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        os.fchmod(descriptor, _ENTERABLE)
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(file: Path) -> bool | None:
+    """None when there is no such file; False for what is not a regular file either. Raises OSError."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        return False
+    content = read_regular_file(file, len(_AUTHOR))
+    return None if content is None else content.startswith(_AUTHOR.encode())
 
 
 def _unusable(path: Path, error: OSError) -> InvalidInput:

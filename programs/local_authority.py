@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.atomic_write import write_atomically
 from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair
 from registry_access.runtime.serving import TlsFiles
 
@@ -49,8 +49,8 @@ class LocalAuthority:
         """Puts a certificate and its key where a server reads them. Raises OSError."""
         files = self._files(name)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(files.key, pair.key)
-        _write(files.certificate, pair.certificate)
+        write_atomically(files.key, pair.key, mode=0o600)
+        write_atomically(files.certificate, pair.certificate, mode=0o600)
         return files
 
     def _files(self, name: str) -> TlsFiles:
@@ -70,11 +70,3 @@ def _read(certificate: Path, key: Path) -> KeyPair | None:
         return KeyPair(certificate.read_bytes(), key.read_bytes())
     except FileNotFoundError:
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: a server that is running may be about to read it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.touch(0o600)
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from yaml.resolver import Resolver
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources.field_reader import Path as FieldPath
+from registry_access.runtime.atomic_write import write_atomically
 from registry_access.state.manifest import plain
 
 FILE_MAXIMUM = 16 * 1024 * 1024  # bytes
@@ -108,31 +107,11 @@ def new_text(manifest: Mapping[str, Any]) -> str:
     return dumped
 
 
-def write_atomically(path: Path, content: bytes, *, private: bool) -> None:
-    """A reader, or a crash, sees the old content or the new, never a part. `private`: mode 0600."""
+def write_state_file(path: Path, content: bytes, *, private: bool) -> None:
+    """Replaces a file of the state folder, making its folder. `private`: mode 0600; else a file's mode stays. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if not private:
-            Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(temporary).replace(path)
-        sync_folder(path.parent)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames and removals in `folder` survive a crash."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    public = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    write_atomically(path, content, mode=0o600 if private else public)
 
 
 def quoted(value: Any) -> Any:

@@ -17,7 +17,8 @@ from typing import Any
 
 from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.field_reader import rfc3339
-from registry_access.state.directory.documents import sync_folder, write_atomically
+from registry_access.runtime.atomic_write import sync_folder
+from registry_access.state.directory.documents import write_state_file
 from registry_access.state.merge_patch import Shape
 
 MANAGED = ".managed"
@@ -105,7 +106,7 @@ class SidecarFolder:
             raise failed
 
     def save(self, key: Key, sidecar: Sidecar) -> None:
-        write_atomically(self.path(key), json.dumps(asdict(sidecar)).encode(), private=True)
+        write_state_file(self.path(key), json.dumps(asdict(sidecar)).encode(), private=True)
 
     def remove(self, key: Key) -> None:
         self.path(key).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateUnavailable
 from registry_access.model.resources import Key, Resource, check_transition, resource_from_manifest
+from registry_access.runtime.atomic_write import sync_folder
 from registry_access.state.directory.catalog import Located, with_default_namespace
 from registry_access.state.directory.documents import (
     Edit,
@@ -17,8 +18,7 @@ from registry_access.state.directory.documents import (
     new_text,
     quoted,
     remove_from_file,
-    sync_folder,
-    write_atomically,
+    write_state_file,
 )
 from registry_access.state.directory.folder_lock import FolderLock
 from registry_access.state.directory.mirror import Mirror, unwritable
@@ -228,7 +228,7 @@ class DirectoryStore:
 
     async def _write(self, path: Path, text: str) -> None:
         private = "kind: Secret" in text or '"Secret"' in text
-        await asyncio.to_thread(write_atomically, path, text.encode(), private=private)
+        await asyncio.to_thread(write_state_file, path, text.encode(), private=private)
 
     def _path_for(self, key: Key) -> Path:
         """Where a new object goes: a name of its own, unless another object's file has it."""

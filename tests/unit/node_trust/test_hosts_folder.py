@@ -153,3 +153,61 @@ def test_the_marker_is_a_comment_in_both_formats() -> None:
     assert MARKER.startswith("# ")
     assert MARKER.count("\n") == 1
     assert "-----" not in MARKER
+
+
+@pytest.mark.parametrize("name", [".hosts.toml.akua", ".ca.crt.akua", ".writing-hosts.toml"])
+def test_no_temporary_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
+    folder, victim = HostsFolder(tmp_path / "certs.d", "oci.akua.dev"), tmp_path / "shadow"
+    victim.write_text("root:*:")
+    victim.chmod(0o600)
+    folder.path.mkdir(parents=True)
+    (folder.path / name).symlink_to(victim)
+    assert folder.write(TRUST)
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root:*:", 0o600)
+    assert {"ca.crt", "hosts.toml"} <= files(folder).keys()
+
+
+@pytest.mark.parametrize("name", ["hosts.toml", "ca.crt"])
+@pytest.mark.parametrize("present", [True, False])
+def test_a_link_in_the_place_of_a_file_is_somebody_elses(tmp_path: Path, name: str, *, present: bool) -> None:
+    folder, victim = HostsFolder(tmp_path / "certs.d", "oci.akua.dev"), tmp_path / "victim"
+    if present:
+        victim.write_text(MARKER)  # what it points to may even look like ours
+    folder.path.mkdir(parents=True)
+    (folder.path / name).symlink_to(victim)
+    with pytest.raises(InvalidInput, match=rf"oci\.akua\.dev/{name}: was not written by akua node-trust"):
+        folder.write(TRUST)
+    assert not folder.remove()
+    assert (folder.path / name).is_symlink()
+    assert victim.exists() is present
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    folder, elsewhere = HostsFolder(tmp_path / "certs.d", "oci.akua.dev"), tmp_path / "root"
+    elsewhere.mkdir(mode=0o700)
+    folder.path.parent.mkdir()
+    folder.path.symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(InvalidInput, match=r"oci\.akua\.dev: is a symbolic link"):
+        folder.write(TRUST)
+    with pytest.raises(InvalidInput, match=r"oci\.akua\.dev: is a symbolic link"):
+        folder.remove()
+    assert (list(elsewhere.iterdir()), elsewhere.stat().st_mode & 0o777) == ([], 0o700)
+
+
+def test_a_pipe_in_the_place_of_a_file_holds_nothing_up(tmp_path: Path) -> None:
+    folder = HostsFolder(tmp_path, "oci.akua.dev")
+    folder.path.mkdir()
+    os.mkfifo(folder.path / "hosts.toml")
+    with pytest.raises(InvalidInput, match="was not written by akua node-trust"):
+        folder.write(TRUST)
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    folder = HostsFolder(tmp_path, "oci.akua.dev")
+    folder.path.mkdir()
+    (folder.path / ".writing-abc123").write_text("half")
+    assert folder.write(TRUST)
+    assert sorted(files(folder)) == ["ca.crt", "hosts.toml"]
+    (folder.path / ".writing-abc124").write_text("half")
+    assert folder.remove()
+    assert not folder.path.exists()
