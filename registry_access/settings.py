@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
-from registry_access.model.names.registry_host import is_registry_host
+from registry_access.model.names.registry_host import is_registry_host, normalize_registry_host
 from registry_access.runtime.address import Address
 
 PREFIX = "AKUA_"
@@ -34,7 +34,7 @@ def text(value: str) -> str:
 def host(value: str) -> str:
     if not is_registry_host(value):
         raise InvalidInput("is not host[:port]", remedy="write a name without scheme or path, such as oci.akua.dev")
-    return value.lower()
+    return normalize_registry_host(value)
 
 
 def url(value: str) -> str:

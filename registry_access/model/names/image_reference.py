@@ -79,9 +79,8 @@ def parse_image_reference(text: str) -> ImageReference:
         raise _invalid(f"the repository name is longer than {REPOSITORY_MAXIMUM} characters")
     if colon and not is_tag(tag):
         raise _invalid("the tag has a character that tags cannot have, or is empty or longer than 128")
-    # References carry sha256 only, as in distribution; paths of the registry protocol take sha512 too.
-    if at and not (digest.startswith("sha256:") and is_digest(digest)):
-        raise _invalid("the digest is not sha256: and 64 lower-case hexadecimal digits")
+    if at and not is_digest(digest):
+        raise _invalid("the digest is not sha256: and 64 lower-case hexadecimal digits, or sha512: and 128")
     return ImageReference(registry, repository, tag, digest)
 
 

@@ -7,7 +7,13 @@ from enum import StrEnum
 
 from registry_access.model.errors import InvalidImageReference, InvalidRegistryHost
 from registry_access.model.names.image_reference import REPOSITORY_MAXIMUM, ImageReference, parse_image_reference
-from registry_access.model.names.registry_host import DOCKER_HUB, host_to_segment, normalize_registry_host, segment_to_host
+from registry_access.model.names.registry_host import (
+    DOCKER_HUB,
+    host_to_segment,
+    normalize_registry_host,
+    same_registry,
+    segment_to_host,
+)
 
 
 class UnchangedReason(StrEnum):
@@ -37,13 +43,13 @@ class Unchanged:
 
 
 def to_proxied(reference: ImageReference | str, host: str) -> Proxied | Unchanged:
-    """`reference` behind the proxy at `host` (``host[:port]``, matched exactly). Applying it twice changes nothing."""
+    """`reference` behind the proxy at `host` (``host[:port]``). Applying it twice changes nothing."""
     if isinstance(reference, str):
         try:
             reference = parse_image_reference(reference)
         except InvalidImageReference as error:
             return Unchanged(UnchangedReason.INVALID, error.problem)
-    if reference.registry.lower() == host.lower():
+    if same_registry(reference.registry, host):
         return Unchanged(UnchangedReason.ALREADY_PROXIED, f"it is at {host} already")
     registry = normalize_registry_host(reference.registry)
     segment = host_to_segment(registry)
@@ -65,7 +71,7 @@ def from_proxied(text: str, host: str) -> ImageReference | None:
     """The upstream image that `text` names at `host`; None when it is not such a name."""
     try:
         reference = parse_image_reference(text)
-        if reference.registry.lower() != host.lower():
+        if not same_registry(reference.registry, host):
             return None
         upstream = split_proxied_name(reference.repository)
     except (InvalidImageReference, InvalidRegistryHost):
@@ -73,6 +79,15 @@ def from_proxied(text: str, host: str) -> ImageReference | None:
     if upstream is None:
         return None
     return ImageReference(*upstream, reference.tag, reference.digest)
+
+
+def as_kubelet_matches(text: str, host: str) -> str:
+    """`text`, an image at `host` already, with the host as the pull Secret has it.
+
+    The kubelet compares hosts as they are written: for ``OCI.akua.dev`` or ``oci.akua.dev:443`` it would not use the Secret.
+    """
+    written, slash, rest = text.partition("/")
+    return f"{host}{slash}{rest}" if slash and same_registry(written, host) else text
 
 
 def split_proxied_name(name: str) -> tuple[str, str] | None:

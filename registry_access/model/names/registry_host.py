@@ -19,6 +19,7 @@ _LOWER_NAME = _NAME.replace("a-zA-Z", "a-z")
 _SEGMENT = re.compile(rf"(?P<name>{_LOWER_NAME})(?:_(?P<port>[0-9]{{1,5}}))?", re.ASCII)
 _NAMED_HOST = re.compile(rf"(?P<name>{_LOWER_NAME})(?::(?P<port>[0-9]{{1,5}}))?", re.ASCII)
 MAXIMUM_PORT = 65535
+_DEFAULT_PORT = "443"
 
 
 def is_registry_host(text: str) -> bool:
@@ -27,15 +28,34 @@ def is_registry_host(text: str) -> bool:
 
 
 def normalize_registry_host(text: str) -> str:
-    """`text` in lower case, Docker Hub's several names as ``docker.io``. Raises InvalidRegistryHost."""
+    """The one spelling of a registry's host: lower case, no default port (443), Docker Hub's several names as ``docker.io``.
+
+    Clients dial ``ghcr.io``, ``GHCR.io:443`` and ``ghcr.io:0443`` alike. Raises InvalidRegistryHost.
+    """
     if not is_registry_host(text):
         raise InvalidRegistryHost(
             "not a registry host",
             field="registry",
             remedy="write host[:port] without a scheme or a path, such as ghcr.io or registry.example.com:5000",
         )
-    lowered = text.lower()
-    return DOCKER_HUB if lowered in _DOCKER_HUB_NAMES else lowered
+    name, port = _split_port(text.lower())
+    host = name if port in ("", _DEFAULT_PORT) else f"{name}:{port}"
+    return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
+
+
+def same_registry(one: str, other: str) -> bool:
+    """Whether two spellings name one registry. What is not a registry host is the same as nothing."""
+    return one == other or (
+        is_registry_host(one) and is_registry_host(other) and normalize_registry_host(one) == normalize_registry_host(other)
+    )
+
+
+def _split_port(host: str) -> tuple[str, str]:
+    """Name and port without leading zeros ("0" stays); port "" when none is written. Colons of ``[IPv6]`` are not ports."""
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        return host, ""
+    return name, port.lstrip("0") or "0"
 
 
 def host_to_segment(host: str) -> str | None:

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from registry_access.model.errors import InvalidDigest, InvalidImageReference, InvalidRegistryHost
 from registry_access.model.names.digest import Digest, is_digest, parse_digest
 from registry_access.model.names.image_reference import ImageReference, parse_image_reference
-from registry_access.model.names.proxied_reference import Proxied, Unchanged, UnchangedReason, from_proxied, to_proxied
-from registry_access.model.names.registry_host import host_to_segment, normalize_registry_host, segment_to_host
+from registry_access.model.names.proxied_reference import (
+    Proxied,
+    Unchanged,
+    UnchangedReason,
+    as_kubelet_matches,
+    from_proxied,
+    to_proxied,
+)
+from registry_access.model.names.registry_host import host_to_segment, normalize_registry_host, same_registry, segment_to_host
 
 HOST = "oci.akua.dev"
 ROWS = list(csv.DictReader(Path("tests/cases/image_references.tsv").read_text().splitlines(), delimiter="\t"))
@@ -39,6 +46,12 @@ def test_references_parse_as_distribution_parses_them(row: dict[str, str]) -> No
         ("index.docker.io/redis:7", f"{HOST}/docker.io/library/redis:7"),
         ("registry-1.docker.io/redis:7", f"{HOST}/docker.io/library/redis:7"),
         ("GHCR.io/acme/app:1", f"{HOST}/ghcr.io/acme/app:1"),
+        ("ghcr.io:443/acme/app:1", f"{HOST}/ghcr.io/acme/app:1"),
+        ("GHCR.io:00443/acme/app", f"{HOST}/ghcr.io/acme/app"),
+        ("index.docker.io:443/library/redis:7", f"{HOST}/docker.io/library/redis:7"),
+        ("registry.example.com:05000/a", f"{HOST}/registry.example.com_5000/a"),
+        ("registry.example.com:4430/a", f"{HOST}/registry.example.com_4430/a"),
+        ("ghcr.io/acme/app@sha512:" + "f" * 128, f"{HOST}/ghcr.io/acme/app@sha512:" + "f" * 128),
         ("registry.example.com:5000/a/b@" + SHA, f"{HOST}/registry.example.com_5000/a/b@{SHA}"),
         ("ghcr.io/acme/app:v1@" + SHA, f"{HOST}/ghcr.io/acme/app:v1@{SHA}"),
         (f"{HOST}.evil.example/x/y", f"{HOST}/{HOST}.evil.example/x/y"),
@@ -57,6 +70,10 @@ def test_rewriting_keeps_tag_and_digest_and_matches_the_host_exactly(text: str, 
     [
         (f"{HOST}/ghcr.io/acme/app:1", UnchangedReason.ALREADY_PROXIED),
         ("OCI.akua.dev/ghcr.io/acme/app:1", UnchangedReason.ALREADY_PROXIED),
+        ("oci.akua.dev:443/ghcr.io/acme/app:1", UnchangedReason.ALREADY_PROXIED),
+        ("registry.example.com:0/app", UnchangedReason.PORT_INVALID),
+        ("registry.example.com:" + "9" * 5000 + "/app", UnchangedReason.PORT_INVALID),
+        ("[::1]:443/app", UnchangedReason.IPV6_LITERAL),
         ("[2001:db8::1]:5000/app", UnchangedReason.IPV6_LITERAL),
         ("registry.example.com:99999/app", UnchangedReason.PORT_INVALID),
         ("ghcr.io/" + "a" * 240, UnchangedReason.TOO_LONG),
@@ -86,7 +103,7 @@ labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 hosts = st.builds(
     lambda name, port: name + port,
     st.lists(labels, min_size=2, max_size=4).map(".".join),
-    st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}")),
+    st.one_of(st.just(""), st.integers(1, 65535).filter(lambda port: port != 443).map(lambda port: f":{port}")),
 )
 components = st.from_regex(r"[a-z0-9]{1,6}((\.|_|__|-{1,3})[a-z0-9]{1,6}){0,2}", fullmatch=True)
 references = st.builds(
@@ -139,6 +156,38 @@ def test_segments_that_no_host_gives(segment: str) -> None:
 def test_hosts_that_are_none(host: str) -> None:
     with pytest.raises(InvalidRegistryHost, match="registry"):
         normalize_registry_host(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ghcr.io:443", "ghcr.io"),
+        ("GHCR.io:0443", "ghcr.io"),
+        ("registry-1.docker.io:443", "docker.io"),
+        ("localhost:443", "localhost"),
+        ("[::443]", "[::443]"),
+        ("[FD00::1]:443", "[fd00::1]"),
+        ("[::1]:05000", "[::1]:5000"),
+        ("ghcr.io:80", "ghcr.io:80"),
+        ("ghcr.io:0", "ghcr.io:0"),
+    ],
+)
+def test_a_registry_has_one_spelling(text: str, expected: str) -> None:
+    assert normalize_registry_host(text) == expected
+    assert same_registry(text, expected)
+
+
+@pytest.mark.parametrize(("one", "other"), [("ghcr.io", "ghcr.io:80"), ("a b", "ghcr.io"), ("ghcr.io", ""), ("[::1", "[::1]")])
+def test_other_registries_stay_others(one: str, other: str) -> None:
+    assert not same_registry(one, other)
+
+
+@pytest.mark.parametrize("written", ["OCI.akua.dev", "oci.akua.dev:443", HOST])
+def test_an_image_at_the_proxy_is_written_as_the_kubelet_matches_it(written: str) -> None:
+    assert as_kubelet_matches(f"{written}/ghcr.io/acme/app:1", HOST) == f"{HOST}/ghcr.io/acme/app:1"
+    assert from_proxied(f"{written}/ghcr.io/acme/app:1", HOST) == ImageReference("ghcr.io", "acme/app", "1")
+    for other in ("redis", "ghcr.io/acme/app"):
+        assert as_kubelet_matches(other, HOST) == other
 
 
 @pytest.mark.parametrize(("algorithm", "length"), [("sha256", 64), ("sha512", 128)])
