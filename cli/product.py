@@ -9,8 +9,9 @@ import typer
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
 from cli.terminal.presentation import age, done, show_json, show_rows
-from control.session import CLI_MANAGER, Session
-from registry_access.model.resources import Kind, Product, Resource
+from control.product import apply_product, delete_product, installs_with
+from control.session import Session
+from registry_access.model.resources import Product
 
 product_app = typer.Typer(help="Named sets of repositories that a customer can buy.", no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="The product's name.")]
@@ -28,13 +29,7 @@ def create(
 
     Example: akua product create storefront ghcr.io/acme/storefront 'ghcr.io/acme/charts/*'
     """
-
-    async def work(session: Session) -> Resource:
-        await session.ensure_workspace()
-        manifest = session.manifest(Kind.PRODUCT, name, {"repositories": repositories})
-        return await session.store.apply(manifest, manager=CLI_MANAGER)
-
-    made = with_session(context, workspace, work, creating=True)
+    made = with_session(context, workspace, lambda session: apply_product(session, name, repositories), creating=True)
     done(output, made.to_manifest(), f"product {name} includes {', '.join(repositories)}")
 
 
@@ -43,8 +38,7 @@ def list_(context: typer.Context, workspace: WorkspaceOption = "", output: Outpu
     """List the workspace's products, and how many installs each has."""
 
     async def work(session: Session) -> list[tuple[Product, int]]:
-        installs = session.installs()
-        return [(item, sum(found.product == item.metadata.name for found in installs)) for item in session.products()]
+        return [(item, len(installs_with(session, item.metadata.name))) for item in session.products()]
 
     found = with_session(context, workspace, work)
     if output is Output.JSON:
@@ -68,11 +62,11 @@ def delete(
     """Delete a product. Its installs stay, and are refused what only the product gave them."""
 
     async def work(session: Session) -> list[str]:
-        found = session.product(name)
-        users = [item.metadata.name for item in session.installs() if item.product == name]
+        session.product(name)
+        users = installs_with(session, name)
         if users and not yes:
             typer.confirm(f"{', '.join(users)} would be refused what product {name} gives. Delete it?", abort=True, err=True)
-        await session.store.delete(found.key, uid=found.metadata.uid)
+        await delete_product(session, name)
         return users
 
     users = with_session(context, workspace, work)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from cli.session import invocation
 from cli.terminal.options import Output, OutputOption
 from cli.terminal.presentation import done, show_json, show_rows
-from control.session import CLI_MANAGER, opened, workspace_manifest, workspaces
+from control.session import opened
+from control.workspaces import apply_workspace, summaries
 
 workspace_app = typer.Typer(help="Owners of credentials, products and installs: labelled namespaces.", no_args_is_help=True)
 
@@ -29,7 +31,7 @@ def create(
 
     async def work() -> dict[str, object]:
         async with opened(settings) as store:
-            return (await store.apply(workspace_manifest(name), manager=CLI_MANAGER)).to_manifest()
+            return (await apply_workspace(store, name)).to_manifest()
 
     done(output, asyncio.run(work()), f"workspace {name} is there")
 
@@ -39,18 +41,9 @@ def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """List the workspaces, and how much each has."""
     settings = invocation(context).settings()
 
-    async def work() -> list[dict[str, object]]:
+    async def work() -> list[dict[str, Any]]:
         async with opened(settings) as store:
-            index = store.index
-            return [
-                {
-                    "name": name,
-                    "credentials": sum(item.workspace == name for item in index.all_credentials()),
-                    "products": sum(item.workspace == name for item in index.products()),
-                    "installs": sum(item.workspace == name for item in index.installs()),
-                }
-                for name in workspaces(index)
-            ]
+            return [asdict(summary) for summary in summaries(store.index)]
 
     found = asyncio.run(work())
     if output is Output.JSON:

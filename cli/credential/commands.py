@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -13,13 +12,13 @@ from cli.credential.input import read_values
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
 from cli.terminal.presentation import age, done, remark, show_fields, show_json, show_rows
+from control.credential.lifecycle import NewCredential, add_credential, delete_credential, disable_credential, enable_credential
 from control.credential.presets import PRESETS, Preset
 from control.session import Session
-from registry_access.model.errors import AlreadyExists, InvalidInput
+from registry_access.model.errors import InvalidInput
 from registry_access.model.names.registry_host import normalize_registry_host
-from registry_access.model.resources import CredentialType, Kind, RegistryCredential, Resource
+from registry_access.model.resources import CredentialType, RegistryCredential, Resource
 from registry_access.model.workspace_secret import SecretProblem
-from registry_access.state.workspace_secrets import WorkspaceSecrets
 
 credential_app = typer.Typer(
     help="How the proxy logs in to upstream registries. Secrets are prompted for or piped in, never arguments.",
@@ -99,28 +98,20 @@ def add(
         remark(f"{chosen.title}: {chosen.hint}")
     called = name or chosen.name
 
+    wanted = NewCredential(
+        called,
+        chosen.type,
+        host,
+        display_name=display_name,
+        repositories=repositories or (),
+        login=login or chosen.login,
+        realm_hosts=realm_hosts or (),
+        insecure=insecure,
+        allow_private_addresses=private,
+    )
+
     async def work(session: Session) -> Resource:
-        if session.index.credential(session.workspace, called) is not None:
-            raise AlreadyExists(f"credential {called} is there already; `akua credential rotate {called}` gives it a new secret")
-        values = read_values(chosen.fields, given, f"credential {called}")
-        await session.ensure_workspace()
-        spec = {
-            "registry": host,
-            "type": str(chosen.type),
-            "displayName": display_name,
-            "repositories": repositories,
-            "login": login or chosen.login,
-            "secretName": called if values else "",
-            "realmHosts": realm_hosts,
-            "insecure": insecure,
-            "allowPrivateAddresses": private,
-        }
-        manifest = session.manifest(Kind.REGISTRY_CREDENTIAL, called, spec)
-        # Said before a secret is written: what is wrong with the rest.
-        RegistryCredential.from_manifest(manifest)
-        if values:
-            await WorkspaceSecrets(session.store).add(session.workspace, called, values, type=chosen.type)
-        return await session.store.create(manifest)
+        return await add_credential(session, wanted, lambda: read_values(chosen.fields, given, f"credential {called}"))
 
     made = with_session(context, workspace, work, creating=True)
     done(output, made.to_manifest(), f"credential {called} opens {host}; `akua credential test {called}` tries it")
@@ -189,7 +180,8 @@ def disable(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Refuse every pull that needs this credential, and cut those under way. `enable` takes it back."""
-    _patch(context, name, workspace, output, {"disabled": True}, "is disabled: pulls under way are cut, new ones refused")
+    made = with_session(context, workspace, lambda session: disable_credential(session, name))
+    done(output, made.to_manifest(), f"credential {name} is disabled: pulls under way are cut, new ones refused")
 
 
 @credential_app.command("enable")
@@ -197,7 +189,8 @@ def enable(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Use a disabled credential again. Nothing in any workload cluster changes by it."""
-    _patch(context, name, workspace, output, {"disabled": None}, "is in use")
+    made = with_session(context, workspace, lambda session: enable_credential(session, name))
+    done(output, made.to_manifest(), f"credential {name} is in use")
 
 
 @credential_app.command("delete")
@@ -217,22 +210,10 @@ def delete(
             typer.confirm(
                 f"Delete credential {name}? Pulls from {found.registry} that need it are refused.", abort=True, err=True
             )
-        await session.store.delete(found.key, uid=found.metadata.uid)
-        shared = any(item.secret_name == found.secret_name for item in session.credentials() if item.metadata.name != name)
-        if found.secret_name is None or shared or keep_secret or not session.index.secret(session.workspace, found.secret_name):
-            return False
-        await WorkspaceSecrets(session.store).delete(session.workspace, found.secret_name)
-        return True
+        return await delete_credential(session, name, keep_secret=keep_secret)
 
     gone = with_session(context, workspace, work)
     done(output, {"deleted": name, "secret_deleted": gone}, f"credential {name} is deleted{', and its secret' if gone else ''}")
-
-
-def _patch(context: typer.Context, name: str, workspace: str, output: Output, spec: Mapping[str, object], sentence: str) -> None:
-    async def work(session: Session) -> Resource:
-        return await session.store.patch(session.credential(name).key, {"spec": spec})
-
-    done(output, with_session(context, workspace, work).to_manifest(), f"credential {name} {sentence}")
 
 
 def _preset(name: str) -> Preset:

@@ -15,7 +15,7 @@ from cli.credential.input import read_values
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
 from cli.terminal.presentation import age, done, remark, show_json, show_rows
-from control.credential.presets import FIELDS_OF_TYPE
+from control.credential.lifecycle import add_version, secret_of, values_to_ask
 from control.credential.trial import try_credential, try_values
 from control.session import Session
 from proxy.upstream.verification import Verification
@@ -48,22 +48,12 @@ def rotate(
     """
 
     async def work(session: Session) -> SecretVersion:
-        found = session.credential(name)
-        if found.secret_name is None:
-            raise InvalidInput("has no secret", field=f"credential {name}", remedy="add another credential with one")
-        kept = {} if isinstance(now := session.value_of(found), SecretProblem) else dict(now.values)
-        if username:
-            kept["username"] = username
-        fields = FIELDS_OF_TYPE[found.type]
-        plain = {field.name: kept.get(field.name, "") for field in fields if not field.secret}
-        values = read_values([field for field in fields if field.secret or field.required or plain[field.name]], plain, name)
-        secrets = WorkspaceSecrets(session.store)
-        made = await secrets.add(
-            session.workspace, found.secret_name, values, current=not (stage or verify), comment=comment, type=found.type
-        )
+        fields, kept = values_to_ask(session, name, username)
+        values = read_values(fields, kept, name)
+        made = await add_version(session, name, values, current=not (stage or verify), comment=comment)
         if not verify:
             return made
-        for image, outcome in await try_values(session, found, values):
+        for image, outcome in await try_values(session, session.credential(name), values):
             remark(f"{'✓' if outcome.ok else '✗'} {image}: {outcome.detail}")
             if not outcome.ok:
                 raise InvalidInput(
@@ -71,7 +61,7 @@ def rotate(
                     field=f"credential {name}",
                     remedy=f"`akua credential pin {name} {made.number}` uses it all the same",
                 )
-        return made if stage else await secrets.pin(session.workspace, found.secret_name, made.number)
+        return made if stage else await WorkspaceSecrets(session.store).pin(session.workspace, made.secret, made.number)
 
     made = with_session(context, workspace, work)
     state = "is staged" if stage else "is current"
@@ -84,7 +74,7 @@ def versions(
     """List the versions of a credential's secret, the newest first. Values are never shown."""
 
     async def work(session: Session) -> list[SecretVersion]:
-        return list(await WorkspaceSecrets(session.store).versions(session.workspace, _secret_name(session, name)))
+        return list(await WorkspaceSecrets(session.store).versions(session.workspace, secret_of(session, name)))
 
     found = with_session(context, workspace, work)
     if output is Output.JSON:
@@ -113,7 +103,7 @@ def pin(
     """Make a version of the secret current: forward to a staged one, or back to an earlier one."""
 
     async def work(session: Session) -> SecretVersion:
-        return await WorkspaceSecrets(session.store).pin(session.workspace, _secret_name(session, name), version)
+        return await WorkspaceSecrets(session.store).pin(session.workspace, secret_of(session, name), version)
 
     made = with_session(context, workspace, work)
     done(output, _document(made), f"version {version} of secret {made.secret} is current")
@@ -129,7 +119,7 @@ def disable_version(
     """Stop a version of the secret from being used. Disabling the current one refuses every pull that needs it, at once."""
 
     async def work(session: Session) -> SecretVersion:
-        return await WorkspaceSecrets(session.store).disable(session.workspace, _secret_name(session, name), version)
+        return await WorkspaceSecrets(session.store).disable(session.workspace, secret_of(session, name), version)
 
     made = with_session(context, workspace, work)
     done(output, _document(made), f"version {version} of secret {made.secret} is disabled")
@@ -145,7 +135,7 @@ def enable_version(
     """Let a disabled version of the secret be used again."""
 
     async def work(session: Session) -> SecretVersion:
-        return await WorkspaceSecrets(session.store).enable(session.workspace, _secret_name(session, name), version)
+        return await WorkspaceSecrets(session.store).enable(session.workspace, secret_of(session, name), version)
 
     made = with_session(context, workspace, work)
     done(output, _document(made), f"version {version} of secret {made.secret} is enabled")
@@ -162,7 +152,7 @@ def destroy(
     """Remove the values of a version that is not current, for good."""
 
     async def work(session: Session) -> SecretVersion:
-        secret = _secret_name(session, name)
+        secret = secret_of(session, name)
         if not yes:
             typer.confirm(f"Destroy version {version} of secret {secret}? Its values are gone for good.", abort=True, err=True)
         return await WorkspaceSecrets(session.store).destroy(session.workspace, secret, version)
@@ -216,17 +206,6 @@ def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, 
     if upstream.registry != credential.registry:
         raise InvalidInput(f"{upstream} is not at {credential.registry}", field="image", remedy="name one of that registry")
     return upstream.repository, upstream.digest or upstream.tag or "latest"
-
-
-def _secret_name(session: Session, name: str) -> str:
-    found = session.credential(name)
-    if found.secret_name is None:
-        raise InvalidInput("has no secret", field=f"credential {name}", remedy="it is used without one")
-    return found.secret_name
-
-
-def _use(version: SecretVersion) -> Text:
-    return Text("current", "green") if version.current else Text("-")
 
 
 def _document(version: SecretVersion) -> dict[str, object]:

@@ -20,7 +20,8 @@ from cli.demo.client import PulledImage, PullFailed, RegistryClient
 from cli.demo.pod import creation_review, pod_of
 from cli.demo.stage import Stage, StepFailed
 from cli.demo.world import World
-from cli.preview.explain import decide, gates
+from cli.preview.explain import gates
+from control.explanation import decide
 from registry_access.audit.interface import AuditQuery, AuditRow
 from registry_access.model.audit_event import Operation, Result
 from registry_access.model.decision import Reason

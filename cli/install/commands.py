@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -13,10 +12,18 @@ from rich.text import Text
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
 from cli.terminal.presentation import age, done, show_fields, show_json, show_rows
+from control.install.lifecycle import (
+    NewInstall,
+    create_install,
+    delete_install,
+    entitlement,
+    restore_install,
+    revoke_install,
+    rotate_install,
+)
 from control.session import Session
-from registry_access.model.entitlement import entitlement_of
 from registry_access.model.errors import InvalidInput
-from registry_access.model.resources import Install, Kind, Resource
+from registry_access.model.resources import Install
 from registry_access.settings import duration
 
 install_app = typer.Typer(help="Deployments: the unit of tokens, entitlement, audit and revocation.", no_args_is_help=True)
@@ -52,18 +59,9 @@ def create(
       akua install create trial --repository ghcr.io/acme/storefront --expires 14d
     """
     selector = {"podSelector": {"matchLabels": dict(_label(label) for label in pods)}} if pods else {}
-    spec = {
-        "product": product,
-        "repositories": repositories,
-        "targets": [{"namespace": namespace, **selector} for namespace in namespaces or []],
-        "expiresAt": _moment(expires),
-    }
-
-    async def work(session: Session) -> Resource:
-        await session.ensure_workspace()
-        return await session.store.create(session.manifest(Kind.INSTALL, name, spec))
-
-    made = with_session(context, workspace, work, creating=True)
+    targets = [{"namespace": namespace, **selector} for namespace in namespaces or []]
+    wanted = NewInstall(name, product, repositories or (), targets, _moment(expires))
+    made = with_session(context, workspace, lambda session: create_install(session, wanted), creating=True)
     done(output, made.to_manifest(), f"install {name} is created; `akua install token {name}` shows its token")
 
 
@@ -102,9 +100,7 @@ def show(
 
     async def work(session: Session) -> tuple[Install, list[str]]:
         found = session.install(name)
-        product = session.index.product(session.workspace, found.product) if found.product else None
-        patterns = entitlement_of(found.repositories, product.repositories if product else ()).patterns
-        return found, [str(pattern) for pattern in patterns]
+        return found, entitlement(session, found)
 
     found, patterns = with_session(context, workspace, work)
     if output is Output.JSON:
@@ -133,7 +129,8 @@ def revoke(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Refuse every pull of this install from now on, and cut those under way. `restore` takes it back."""
-    _patch(context, name, workspace, output, {"revoked": True}, "is revoked: pulls under way are cut, new ones refused")
+    made = with_session(context, workspace, lambda session: revoke_install(session, name))
+    done(output, made.to_manifest(), f"install {name} is revoked: pulls under way are cut, new ones refused")
 
 
 @install_app.command("restore")
@@ -141,7 +138,8 @@ def restore(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Take a revocation back: the same tokens open the same repositories again."""
-    _patch(context, name, workspace, output, {"revoked": None}, "may pull again")
+    made = with_session(context, workspace, lambda session: restore_install(session, name))
+    done(output, made.to_manifest(), f"install {name} may pull again")
 
 
 @install_app.command("rotate")
@@ -149,13 +147,7 @@ def rotate(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
     """Make every token of this install worthless at once. The install sync puts a new one into its pull Secrets."""
-
-    async def work(session: Session) -> Resource:
-        found = session.install(name)
-        change = {"spec": {"tokenGeneration": found.token_generation + 1}}
-        return await session.store.patch(found.key, change, resource_version=found.metadata.resource_version)
-
-    made = with_session(context, workspace, work)
+    made = with_session(context, workspace, lambda session: rotate_install(session, name))
     done(output, made.to_manifest(), f"install {name} has a new token generation; every older token is refused")
 
 
@@ -170,20 +162,13 @@ def delete(
     """Delete an install. Its tokens never work again, not even for a new install of the same name."""
 
     async def work(session: Session) -> None:
-        found = session.install(name)
+        session.install(name)  # a name that is not there is said before anything is asked
         if not yes and sys.stdin.isatty():
             typer.confirm(f"Delete install {name}? Its tokens never work again.", abort=True, err=True)
-        await session.store.delete(found.key, uid=found.metadata.uid)
+        await delete_install(session, name)
 
     with_session(context, workspace, work)
     done(output, {"deleted": name}, f"install {name} is deleted; its pulls are cut and its tokens worthless")
-
-
-def _patch(context: typer.Context, name: str, workspace: str, output: Output, spec: Mapping[str, object], sentence: str) -> None:
-    async def work(session: Session) -> Resource:
-        return await session.store.patch(session.install(name).key, {"spec": spec})
-
-    done(output, with_session(context, workspace, work).to_manifest(), f"install {name} {sentence}")
 
 
 def _state(found: Install) -> Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,13 +11,13 @@ from rich.text import Text
 from cli.session import invocation, with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import remark, show_json, show_rows
+from control.credential.coverage import images_opened_by
+from control.install.lifecycle import MAY_PULL, install_state
 from control.install.pod_search import FoundPod, Search, no_cluster, search_pods
 from control.session import Session
-from proxy.gates.credential_choice import best_fitting
-from registry_access.model.resources import Install, Key, Kind
+from registry_access.model.resources import Install, Kind
 from webhook.attribution import PulledImage, PullingPod
 
-MAY_PULL = "may pull"
 NameArgument = Annotated[str, typer.Argument(help="The install's name; one that was deleted will do.")]
 CredentialArgument = Annotated[str, typer.Argument(help="The credential's name.")]
 EverywhereOption = Annotated[
@@ -79,7 +78,7 @@ def usage(
 
     async def work(session: Session) -> tuple[Search, list[Row], dict[str, str], bool]:
         credential = session.credential(name)
-        opened: Callable[[PullingPod], list[PulledImage]] = lambda pod: _opened_by(session, name, pod.images)  # noqa: E731
+        opened: Callable[[PullingPod], list[PulledImage]] = lambda pod: images_opened_by(session, name, pod.images)  # noqa: E731
         search = await search_pods(session, session.installs(), lambda pod: bool(opened(pod)), everywhere=everywhere)
         rows: list[Row] = [(found, opened(found.pod)) for found in search.pods]
         states = {install: install_state(session, install) for found, _ in rows for install in found.pod.installs}
@@ -98,25 +97,6 @@ def usage(
         if rows and disabled:
             remark(f"credential {name} is disabled: these go on running, and their next pull is refused")
     _end(search)
-
-
-def install_state(session: Session, name: str) -> str:
-    """May an install pull? "may pull", or the word for why not."""
-    install = session.index.get(Key(Kind.INSTALL, session.workspace, name))
-    if not isinstance(install, Install) or install.deleting:
-        return "deleted"
-    if install.revoked:
-        return "revoked"
-    expired = install.expires_at is not None and install.expires_at <= datetime.now(UTC)
-    return "expired" if expired else MAY_PULL
-
-
-def _opened_by(session: Session, credential: str, images: Collection[PulledImage]) -> list[PulledImage]:
-    def opens(image: PulledImage) -> bool:
-        candidates = session.index.credentials(session.workspace, image.upstream.registry)
-        return any(each.metadata.name == credential for each in best_fitting(candidates, image.upstream.repository))
-
-    return [image for image in images if opens(image)]
 
 
 def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Sequence[Text]], empty: str) -> None:

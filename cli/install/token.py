@@ -1,12 +1,11 @@
-"""`akua install token|bundle|sync`: what an install gives to the clusters that pull."""
+"""`akua install token|bundle`: what an install gives to the clusters that pull."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from ruamel.yaml import YAML
@@ -15,10 +14,8 @@ from cli.install.commands import NameArgument
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import show_json
+from control.install.provisions import install_bundle, install_token
 from control.session import Session
-from registry_access.model.errors import InvalidInput
-from registry_access.runtime.telemetry import Telemetry
-from webhook.assembly import build_install_sync
 from webhook.install_sync.minting import InstallToken, docker_config
 
 
@@ -39,8 +36,7 @@ def token(
     """
 
     async def work(session: Session) -> tuple[InstallToken, str]:
-        parts = await build_install_sync(session.settings, session.store, Telemetry())
-        return parts.reconciler.token(session.install(name)), session.settings.host
+        return await install_token(session, name), session.settings.host
 
     found, host = with_session(context, workspace, work, provisioned=True)
     if docker:
@@ -60,15 +56,7 @@ def bundle(
 
     Example: akua install bundle shop | kubectl apply -f -
     """
-
-    async def work(session: Session) -> list[Mapping[str, Any]]:
-        parts = await build_install_sync(session.settings, session.store, Telemetry())
-        objects = parts.reconciler.bundle(session.install(name))
-        if not objects:
-            raise InvalidInput(f"install {name} has no target namespace", field="spec.targets", remedy="name one on the install")
-        return objects
-
-    objects = with_session(context, workspace, work, provisioned=True)
+    objects = with_session(context, workspace, lambda session: install_bundle(session, name), provisioned=True)
     if output is Output.JSON:
         show_json({"apiVersion": "v1", "kind": "List", "items": objects})
         return

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from control.doctor.cluster.installation import Installation
-from control.doctor.cluster.route import ask, route_checks
+from control.doctor.cluster.reach.route import ask, route_checks
 from control.doctor.cluster.view import Look
 from tests.support.fake_cluster import findings
 from tests.support.tls import certificate_authority, served_tls

@@ -14,9 +14,9 @@ from control.doctor.cluster.clock import clock_check
 from control.doctor.cluster.deployments import part_checks
 from control.doctor.cluster.freshness import freshness_checks, leader_check
 from control.doctor.cluster.installation import Installation, read_installation
-from control.doctor.cluster.nodes import name_checks
+from control.doctor.cluster.reach.nodes import name_checks
+from control.doctor.cluster.reach.route import route_checks
 from control.doctor.cluster.rights import account_checks, own_checks, workspace_checks
-from control.doctor.cluster.route import route_checks
 from control.doctor.cluster.state import State, read_state
 from control.doctor.cluster.trail import trail_check
 from control.doctor.cluster.view import ClusterView

@@ -15,8 +15,8 @@ from control.doctor.cluster.certificates import certificate_checks
 from control.doctor.cluster.clock import clock_check
 from control.doctor.cluster.deployments import part_checks
 from control.doctor.cluster.installation import Installation, read_installation
-from control.doctor.cluster.nodes import name_checks
-from control.doctor.cluster.route import Answer, judge_name, judge_service, route_checks
+from control.doctor.cluster.reach.nodes import name_checks
+from control.doctor.cluster.reach.route import Answer, judge_name, judge_service, route_checks
 from control.doctor.cluster.view import Listing, Look
 from registry_access.runtime.certificate_authority import CertificateAuthority
 from registry_access.settings import Settings

@@ -1,0 +1,71 @@
+"""What a pull would meet now: the gates, asked without a pull."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from control.session import Session
+from proxy.gates import authorization
+from proxy.gates.authorization import InstallIdentity, Moment
+from registry_access.model.decision import Decision, Gate, GateResult, Reason, new_decision_id, passed
+from registry_access.model.names.image_reference import ImageReference
+from registry_access.model.names.proxied_reference import Unchanged, UnchangedReason, from_proxied, to_proxied
+from registry_access.model.resources import Install
+from registry_access.settings import Settings
+from registry_access.state.index import ResourceIndex
+
+NOT_ASKED = {
+    Gate.AUDIT: "asked by every pull: is the intent in the audit trail?",
+    Gate.UPSTREAM: "asked by every pull; `akua credential test` asks now",
+}
+
+
+def explain_pull(session: Session, install: str, image: str) -> tuple[Decision, ImageReference | None]:
+    """The decision for an install of the workspace. Raises NotFound, StateUnavailable when its Secrets may not be listed."""
+    found = session.install(install)
+    if session.sealed:
+        for credential in session.credentials():
+            session.value_of(credential)  # gate 5 would be answered wrongly
+    return decide(session.index, found, image, session.settings)
+
+
+def decide(index: ResourceIndex, install: Install, image: str, settings: Settings) -> tuple[Decision, ImageReference | None]:
+    """Gates 1 to 6 for a token that the install would get now, and the upstream image meant. The state was just read."""
+    decision = Decision(new_decision_id(), ())
+    upstream = from_proxied(image, settings.host)
+    if upstream is None:
+        proxied = to_proxied(image, settings.host)
+        if isinstance(proxied, Unchanged):
+            said = "it names no repository at the proxy" if proxied.reason is UnchangedReason.ALREADY_PROXIED else proxied.detail
+            return decision.extended(GateResult(Gate.PATH, Reason.PATH_INVALID, said)), None
+        upstream = proxied.upstream
+    decision = decision.extended(passed(Gate.PATH, str(upstream)), passed(Gate.TOKEN, "a current token of this install"))
+    identity = InstallIdentity(install.workspace, install.metadata.name, install.metadata.uid, install.token_generation)
+    moment = Moment(datetime.now(UTC), 0.0, settings.staleness_limit)
+    return authorization.explain(decision, identity, upstream.registry, upstream.repository, index, moment), upstream
+
+
+def as_document(decision: Decision, install: str, image: str, upstream: ImageReference | None) -> dict[str, object]:
+    """A decision for scripts: JSON values only."""
+    refusal = decision.refusal
+    asked = {result.gate: result for result in decision.results}
+    return {
+        "install": install,
+        "image": image,
+        "upstream": str(upstream) if upstream else "",
+        "allowed": decision.allowed,
+        "gate": str(refusal.gate) if refusal else "",
+        "reason": str(refusal.reason) if refusal else "",
+        "detail": refusal.detail if refusal else "",
+        "gates": [_gate(gate, asked.get(gate)) for gate in Gate],
+    }
+
+
+def _gate(gate: Gate, result: GateResult | None) -> dict[str, str]:
+    outcome = "not-asked" if result is None else "passed" if result.passed else "refused"
+    return {
+        "gate": str(gate),
+        "outcome": outcome,
+        "reason": str(result.reason) if result else "",
+        "detail": result.detail if result else "",
+    }
