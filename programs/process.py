@@ -21,6 +21,8 @@ from registry_access.audit.trail import sql_trail
 from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Kind
+from registry_access.runtime.connections.descriptors import affordable, raise_limit
+from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import Reply
 from registry_access.runtime.operations import create_operations_app
@@ -40,6 +42,9 @@ from webhook.leader_chores import kept_secrets, steadily
 logger = logging.getLogger(__name__)
 PROXY, WEBHOOK = "proxy", "webhook"
 _CERTIFICATE_SECRETS = {PROXY: PROXY_CERTIFICATE, WEBHOOK: WEBHOOK_CERTIFICATE}
+_BODY_MAXIMUM = 128 * 1024  # of a request to the proxy: a token endpoint's form has 64 KiB at most, and says so itself
+# Its clients are few and have an address in common: a newcomer displaces the one that has been there longest.
+_OPERATIONS_LIMITS = Limits(idle=30.0, stall=30.0, body_maximum=1024, connections=64, per_address=0)
 _RENEWAL_SECONDS = 3600.0
 _AUDIT_RETRY_SECONDS = 5.0
 _WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
@@ -100,7 +105,6 @@ class Process:
             self._listeners(proxy, webhook),
             telemetry=self.telemetry,
             health=self.health,
-            header_deadline=self.settings.header_deadline,
             drain=self.settings.drain,
         )
         async with AsyncExitStack() as stack:
@@ -186,16 +190,30 @@ class Process:
 
     def _listeners(self, proxy: _Later, webhook: _LaterWebhook) -> list[Listener]:
         settings = self.settings
-        listeners = [
-            Listener(OPERATIONS, create_operations_app(self.health, self.telemetry, self._refresh), settings.operations_address)
-        ]
+        limits = self._limits()
+        operations = create_operations_app(self.health, self.telemetry, self._refresh)
+        listeners = [Listener(OPERATIONS, operations, settings.operations_address, limits=_OPERATIONS_LIMITS)]
         if self.proxy:
             tls = self._tls(PROXY, settings.proxy_tls_certificate, settings.proxy_tls_key)
-            listeners.append(Listener(PROXY, proxy, settings.proxy_address, tls))
+            listeners.append(Listener(PROXY, proxy, settings.proxy_address, tls, limits))
         if self.webhook:
             tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key)
-            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls or self._issue()))
+            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls or self._issue(), limits))
         return listeners
+
+    def _limits(self) -> Limits:
+        settings = self.settings
+        each = 2 * self.proxy + self.webhook  # descriptors: a pull holds a connection to its upstream as well
+        return Limits(
+            head=settings.header_deadline,
+            body=settings.body_deadline,
+            idle=settings.idle_deadline,
+            stall=settings.stall_deadline,
+            body_maximum=_BODY_MAXIMUM,
+            connections=affordable(settings.connections, each, raise_limit()),
+            per_address=settings.connections_per_address,
+            per_client=settings.connections_per_install,
+        )
 
     def _tls(self, server: str, certificate: str, key: str) -> TlsFiles | None:
         """Files that were given or, in a cluster, those that the Secret is written to."""

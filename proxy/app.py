@@ -15,7 +15,7 @@ from proxy.gates.authorization import check_install
 from proxy.oci_errors import API_VERSION_HEADERS, OciError
 from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
-from proxy.pull.exchange import Exchange
+from proxy.pull.exchange import Exchange, acknowledge
 from proxy.pull.pulls import Pulls
 from proxy.token_endpoint import TokenEndpoint
 from registry_access.model.audit_event import Operation
@@ -109,6 +109,8 @@ class RegistryApp:
         if isinstance(found, Subject):
             exchange.subject = found
             found = check_install(identity_of(found), parts.index, parts.moment().now)
+        if isinstance(found, Install) and exchange.subject:
+            acknowledge(scope, exchange.subject)
         if isinstance(found, GateResult):
             exchange.decision = exchange.decision.extended(found)
             return (await parts.refusals.refuse(exchange)).response()

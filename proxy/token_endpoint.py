@@ -18,7 +18,7 @@ from proxy.gates.authorization import check_install
 from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.access_token import AccessTokenClaims, mint_access_token
 from proxy.protocol.scope import Scope, parse_scopes
-from proxy.pull.exchange import Exchange
+from proxy.pull.exchange import Exchange, acknowledge
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
 from registry_access.model.entitlement import entitlement_of
@@ -60,6 +60,7 @@ class TokenEndpoint:
             exchange.subject = found
             install = check_install(identity_of(found), parts.index, parts.moment().now)
             if not isinstance(install, GateResult):
+                acknowledge(request.scope, found)
                 return self._granted(found, self._entitled(install, parse_scopes(wanted)[:_SCOPES_MAXIMUM]), scoped=scoped)
             if install.reason in _TOLD_BY_THE_PULL:
                 return self._granted(found, (), scoped=scoped)

@@ -17,6 +17,13 @@ from registry_access.runtime.address import Address
 PREFIX = "AKUA_"
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})", re.ASCII)
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d)?", re.ASCII)
+_CONNECTION_BOUNDS = (
+    ("header_deadline", 1, 300),
+    ("body_deadline", 1, 300),
+    ("idle_deadline", 1, 3600),
+    ("stall_deadline", 1, 3600),
+    ("connections", 16, 1_000_000),
+)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -55,6 +62,12 @@ def duration(value: str) -> float:
     if match is None:
         raise InvalidInput("is not a duration", remedy="write a number with ms, s, m, h or d, such as 15s or 30d")
     return float(match["number"]) * _UNITS[match["unit"]]
+
+
+def count(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", value, re.ASCII):
+        raise InvalidInput("is not a whole number", remedy="write a number such as 256")
+    return int(value)
 
 
 def flag(value: str) -> bool:
@@ -129,7 +142,21 @@ class Settings:
     install_token_lifetime: float = _setting(30 * 86400.0, duration, "How long an install token is valid.")
     access_token_lifetime: float = _setting(300.0, duration, "How long an access token is valid; 60s to 1h.")
     drain: float = _setting(30.0, duration, "How long streams may go on after SIGTERM.")
-    header_deadline: float = _setting(10.0, duration, "How long a client may take to send a request's headers.")
+    header_deadline: float = _setting(
+        10.0, duration, "How long a client may take for a TLS handshake, and then to send a request's headers."
+    )
+    body_deadline: float = _setting(10.0, duration, "How long a client of the proxy may take to send a request's body.")
+    idle_deadline: float = _setting(75.0, duration, "How long a connection may stay open between two requests.")
+    stall_deadline: float = _setting(
+        120.0, duration, "How long a client may take to receive 64 KiB of an answer, or the rest of it when less is left."
+    )
+    connections: int = _setting(2048, count, "How many connections the proxy, and the webhook, accept at once.")
+    connections_per_address: int = _setting(
+        256, count, "How many connections of one address may be without a verified client (IPv6: one /64). 0: no limit."
+    )
+    connections_per_install: int = _setting(
+        512, count, "How many connections of one install keep their place when there is no room. 0: all of them."
+    )
     upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
     upstream_headers: float = _setting(25.0, duration, "How long an upstream may take to answer; containerd gives up after 30s.")
     upstream_idle: float = _setting(30.0, duration, "How long an upstream may be silent in the middle of a body.")
@@ -234,12 +261,20 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
         problems.append(
             InvalidInput("contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="give one of them")
         )
-    bounds = (("access_token_lifetime", 60, 3600), ("install_token_lifetime", 600, 400 * 86400), ("staleness_limit", 1, 3600))
+    bounds = (
+        ("access_token_lifetime", 60, 3600),
+        ("install_token_lifetime", 600, 400 * 86400),
+        ("staleness_limit", 1, 3600),
+        *_CONNECTION_BOUNDS,
+    )
     for name, low, high in bounds:
+        unit = "" if name == "connections" else " s"
         if not low <= getattr(settings, name) <= high:
             problems.append(
                 InvalidInput(
-                    f"is out of range: {getattr(settings, name):g} s", field=PREFIX + name.upper(), remedy=f"{low} to {high} s"
+                    f"is out of range: {getattr(settings, name):g}{unit}",
+                    field=PREFIX + name.upper(),
+                    remedy=f"write {low} to {high}{unit}",
                 )
             )
     return problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic, time_ns
 
@@ -124,6 +125,13 @@ class Exchange:
 def client_address(scope: AsgiScope) -> str:
     """The peer's address. Forwarding headers are not believed: anybody can send them."""
     return scope["client"][0] if scope.get("client") else ""
+
+
+def acknowledge(scope: AsgiScope, subject: Subject) -> None:
+    """Tells the server that a working install sent this request: its connection keeps its place when strangers fill the rest."""
+    known: Callable[[str], None] | None = scope.get("extensions", {}).get("akua.known")
+    if known is not None:
+        known(f"{subject.workspace}/{subject.install_uid}")
 
 
 def user_agent(scope: AsgiScope) -> str:

@@ -15,7 +15,7 @@ from proxy.gates.upstream_gate import judge_error, judge_status
 from proxy.oci_errors import refusal_error
 from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
-from proxy.pull.exchange import Exchange
+from proxy.pull.exchange import Exchange, acknowledge
 from proxy.pull.open_streams import OpenStream
 from proxy.pull.relayed_headers import retry_after
 from proxy.pull.streaming import ClientGone, Interruptible, StreamCut
@@ -43,7 +43,8 @@ class Pulls:
         exchange = Exchange.of(path, scope)
         exchange.decision = exchange.decision.extended(passed(Gate.PATH))
         authorization = self._authorize(exchange, path, scope)
-        if exchange.decision.allowed:
+        if exchange.decision.allowed and exchange.subject is not None:
+            acknowledge(scope, exchange.subject)
             await self._commit(exchange)
         if not exchange.decision.allowed or exchange.subject is None:
             error = await self._parts.refusals.refuse(exchange, scope=_scope(path))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import GuardedProtocol
 
 _JSON, _TEXT = b"application/json", b"text/plain; charset=utf-8"
@@ -45,13 +46,11 @@ class ImmediateProtocol(GuardedProtocol):
         super().connection_made(transport)
         self._pieces: list[bytes] = []
         self._size = 0
-        self._begun = False
         self._last = False
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._begun and not self._in_headers and self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self.immediate_app.body_seconds, self._late)
+    @property
+    def body_deadline(self) -> float:
+        return self.immediate_app.body_seconds
 
     def on_message_begin(self) -> None:
         self._in_headers = self._begun = True
@@ -61,12 +60,12 @@ class ImmediateProtocol(GuardedProtocol):
         self._pieces, self._size = [], 0
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            return
         self._check_headers()
-        for name, value in self.headers:
-            if name == b"content-length" and int(value) > self.immediate_app.body_maximum:
-                self._too_large()
-                return
-        if self.expect_100_continue:
+        if self._declared_length() > self.immediate_app.body_maximum:
+            self._too_large()
+        elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -85,7 +84,11 @@ class ImmediateProtocol(GuardedProtocol):
             return
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
+        self.slot.begin()
         reply = self.immediate_app.reply(self.parser.get_method(), self.url.partition(b"?")[0], body)
+        if reply.status == HTTPStatus.OK:
+            self.slot.know(self.slot.address)  # as much as is known without a client certificate
+        self.slot.end()
         keep = self.parser.should_keep_alive() and not self._last
         self._answer(reply, keep)
         if keep:
@@ -122,6 +125,6 @@ class ImmediateProtocol(GuardedProtocol):
             self._answer(text_reply(413, f"the body is larger than {self.immediate_app.body_maximum} bytes"), False)
 
 
-def immediate(header_deadline: float, app: ImmediateApp) -> type[ImmediateProtocol]:
-    """The protocol class for `app` with this deadline, in seconds."""
-    return type("ImmediateProtocol", (ImmediateProtocol,), {"header_deadline": header_deadline, "immediate_app": app})
+def immediate(limits: Limits, app: ImmediateApp) -> type[ImmediateProtocol]:
+    """The protocol class for `app` with these limits; those of bodies are the app's own."""
+    return type("ImmediateProtocol", (ImmediateProtocol,), {"limits": limits, "immediate_app": app})

@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.runtime.address import Address
-from registry_access.runtime.guarded_protocol import guarded
+from registry_access.runtime.connections.acceptor import Acceptor
+from registry_access.runtime.connections.gate import Gate, Network, Slot
+from registry_access.runtime.connections.limits import Limits
+from registry_access.runtime.guarded_protocol import GuardedProtocol, guarded
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
 from registry_access.runtime.telemetry import Telemetry
@@ -47,10 +50,26 @@ class Listener:
     app: Any
     address: Address
     tls: TlsFiles | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process has one set for all servers."""
+    """uvicorn with connections accepted past a gate, and without its own signal handlers: the process has one set for all."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        self.servers = [Acceptor(sock, self._gate, self._protocol, self.config.ssl) for sock in sockets or ()]  # type: ignore[misc]
+        self.started = True
+
+    def _protocol(self, slot: Slot) -> GuardedProtocol:
+        make: Any = self.config.http_protocol_class
+        protocol: GuardedProtocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        protocol.slot = slot
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -60,7 +79,8 @@ class _Server(uvicorn.Server):
 class Servers:
     """Binds in the constructor, so that ports that are taken are reported before anything starts. Raises InvalidSettings.
 
-    The listener "operations" is stopped last: while streams drain, /readyz still answers, and says so.
+    The listener "operations" is stopped last: while streams drain, /readyz still answers, and says so. `trusted` are the networks
+    of load balancers whose forwarding headers count.
     """
 
     def __init__(
@@ -69,13 +89,13 @@ class Servers:
         *,
         telemetry: Telemetry,
         health: Health,
-        header_deadline: float = 10.0,
         drain: float = 30.0,
+        trusted: Sequence[Network] = (),
     ) -> None:
         self._telemetry = telemetry
         self._health = health
         self._drain = drain
-        self._header_deadline = header_deadline
+        self._trusted = trusted
         self._stop = asyncio.Event()
         self._bound = _bind_all(listeners)
         self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
@@ -132,7 +152,7 @@ class Servers:
         at_once = isinstance(listener.app, ImmediateApp)
         config = uvicorn.Config(
             listener.app,
-            http=immediate(self._header_deadline, listener.app) if at_once else guarded(self._header_deadline),
+            http=immediate(listener.limits, listener.app) if at_once else guarded(listener.limits),
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -140,7 +160,7 @@ class Servers:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
+            timeout_keep_alive=listener.limits.idle,  # type: ignore[arg-type]  # handed to call_later as it is
             timeout_graceful_shutdown=int(self._drain),
             ssl_certfile=listener.tls.certificate if listener.tls else None,
             ssl_keyfile=listener.tls.key if listener.tls else None,
@@ -157,7 +177,7 @@ class Servers:
             ) from error
         if config.ssl is not None:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        return _Server(config)
+        return _Server(config, Gate(listener.limits, _Measured(self._telemetry, listener.name), self._trusted))
 
     async def _reload_certificates(self) -> None:
         """New handshakes get the new certificate; connections that stand keep theirs."""
@@ -183,6 +203,23 @@ class Servers:
             logger.info("the %s certificate was reloaded", listener.name)
         self._loaded[listener.name] = stamp
         self._telemetry.certificate_expiry.labels(listener.name).set(expiry)
+
+
+class _Measured:
+    """What a gate counts, as metrics of one listener."""
+
+    def __init__(self, telemetry: Telemetry, server: str) -> None:
+        self._strangers = telemetry.connections.labels(server, "stranger")
+        self._known = telemetry.connections.labels(server, "known")
+        self._ended = telemetry.connections_ended
+        self._server = server
+
+    def connections(self, strangers: int, known: int) -> None:
+        self._strangers.set(strangers)
+        self._known.set(known)
+
+    def ended(self, reason: str) -> None:
+        self._ended.labels(self._server, reason).inc()
 
 
 def _stamp(path: Path) -> tuple[int, int]:

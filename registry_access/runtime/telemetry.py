@@ -52,6 +52,12 @@ class Telemetry:
         self.node_trust_looks = self._counter(
             "akua_node_trust_looks", "Looks at what this node is to trust: written, unchanged or failed.", "result"
         )
+        self.connections = self._gauge(
+            "akua_connections", "Open connections of clients that are known, and of strangers.", "server", "standing"
+        )
+        self.connections_ended = self._counter(
+            "akua_connections_ended", "Connections and requests that a limit refused or ended.", "server", "reason"
+        )
         self.log_drops = self._counter("akua_log_lines_dropped", "Log lines dropped because nobody read standard output.")
 
     def upstream_answered(self, registry: str, status: int, seconds: float) -> None:

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from registry_access.model.resources import PullGrant
+from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.immediate_protocol import immediate
 from registry_access.runtime.telemetry import Telemetry
@@ -85,7 +86,7 @@ def _measure(make: Callable[[], ASGIApp | WebhookApp], request: bytes, clients: 
 def _serve(make: Callable[[], ASGIApp | WebhookApp], listener: socket.socket) -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     app = make()
-    protocol: Any = immediate(10, app) if isinstance(app, WebhookApp) else guarded(10)
+    protocol: Any = immediate(Limits(), app) if isinstance(app, WebhookApp) else guarded(Limits())
     config = uvicorn.Config(
         cast("ASGIApp", app), http=protocol, interface="asgi3", lifespan="off", log_config=None, access_log=False
     )

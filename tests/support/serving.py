@@ -11,8 +11,11 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
+
+LIMITS = Limits(head=2.0, body=2.0)
 
 
 class _Server(uvicorn.Server):
@@ -21,10 +24,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: ASGIApp | ImmediateApp, *, guard: bool = True) -> AsyncIterator[str]:
+async def served(app: ASGIApp | ImmediateApp, *, guard: bool = True, limits: Limits = LIMITS) -> AsyncIterator[str]:
     """Serves `app` and gives its authority, ``127.0.0.1:port``."""
     listener = socket.create_server(("127.0.0.1", 0))
-    protocol: Any = immediate(2.0, app) if isinstance(app, ImmediateApp) else guarded(2.0) if guard else "httptools"
+    protocol: Any = immediate(limits, app) if isinstance(app, ImmediateApp) else guarded(limits) if guard else "httptools"
     config = uvicorn.Config(
         cast("ASGIApp", app),
         http=protocol,
