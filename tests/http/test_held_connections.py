@@ -16,13 +16,13 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from registry_access.runtime.address import Address
 from registry_access.runtime.connections import acceptor
 from registry_access.runtime.connections.gate import Network
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import Reply
 from registry_access.runtime.serving import Listener, Servers, TlsFiles
-from registry_access.settings import Address
 from registry_access.runtime.telemetry import Telemetry
 from tests.support.tls import certificate_authority, client_context
 
