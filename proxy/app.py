@@ -25,7 +25,6 @@ from registry_access.model.resources import Install
 logger = logging.getLogger(__name__)
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 _PREFIX = b"/v2"
-_INVALID_STATUS = {"UNSUPPORTED": 404}
 
 
 def create_proxy_app(parts: ProxyParts, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
@@ -100,7 +99,7 @@ class RegistryApp:
     async def _invalid(self, path: InvalidPath, scope: Scope) -> OciError:
         exchange = Exchange.outside(Operation.INVALID, scope, scope["raw_path"].decode("latin-1"))
         exchange.decision = exchange.decision.extended(GateResult(Gate.PATH, Reason.PATH_INVALID, path.detail))
-        return await self._parts.refusals.refuse(exchange, code=path.code, status=_INVALID_STATUS.get(path.code, 400))
+        return await self._parts.refusals.refuse(exchange, code=path.code, status=path.status)
 
     async def _ping(self, scope: Scope, *, closed: bool) -> Response:
         """Whether the caller is known. Without credentials the answer must be 401: clients take the challenge from here."""

@@ -108,16 +108,46 @@ _ANSWERS: Mapping[Reason, tuple[int, str]] = {
     Reason.SECRET_INVALID: (403, "DENIED"),
     Reason.STATE_STALE: (503, "UNAVAILABLE"),
     Reason.AUDIT_UNAVAILABLE: (503, "UNAVAILABLE"),
-    # Not 401: the client would log in to us again and again for what only the administrator can mend.
+    # Not 401: the client would log in to us again and again, and only the administrator can help.
     Reason.UPSTREAM_UNAUTHORIZED: (403, "DENIED"),
     Reason.UPSTREAM_DENIED: (403, "DENIED"),
     Reason.UPSTREAM_NOT_FOUND: (404, "NAME_UNKNOWN"),
     Reason.UPSTREAM_RATE_LIMITED: (429, "TOOMANYREQUESTS"),
+    Reason.UPSTREAM_REFUSED: (400, "UNSUPPORTED"),  # the upstream's own status: see `upstream_refusal`
     Reason.UPSTREAM_UNREACHABLE: (502, "UNAVAILABLE"),
     Reason.UPSTREAM_FAILED: (502, "UNAVAILABLE"),
     Reason.UPSTREAM_TRUNCATED: (502, "UNAVAILABLE"),
     Reason.UPSTREAM_CORRUPT: (502, "UNAVAILABLE"),
 }
+
+
+# distribution-spec, "Error Codes": those that a pull can meet.
+_CODES = frozenset(
+    {
+        "BLOB_UNKNOWN",
+        "DENIED",
+        "DIGEST_INVALID",
+        "MANIFEST_INVALID",
+        "MANIFEST_UNKNOWN",
+        "NAME_INVALID",
+        "NAME_UNKNOWN",
+        "SIZE_INVALID",
+        "TOOMANYREQUESTS",
+        "UNSUPPORTED",
+    }
+)
+# The code for an upstream's 4xx that brings none of its own.
+_USUAL_CODES: Mapping[int, str] = {402: "DENIED", 407: "DENIED", 413: "SIZE_INVALID", 423: "DENIED", 451: "DENIED"}
+
+
+def upstream_refusal(status: int, said: str, unknown: str) -> tuple[int, str]:
+    """Status and code for an upstream's 4xx that is neither 401, 403 nor 429.
+
+    `said` is the upstream's own code or "", `unknown` the code for what is not there. A 407 concerns the way from us to the
+    upstream: a client could not answer it.
+    """
+    usual = unknown if status in (404, 410) else _USUAL_CODES.get(status, "UNSUPPORTED")
+    return 403 if status == 407 else status, said if said in _CODES else usual
 
 
 def refusal_error(
@@ -128,16 +158,17 @@ def refusal_error(
     code: str = "",
     status: int = 0,
     headers: Mapping[str, str] | None = None,
+    detail: Mapping[str, object] | None = None,
     query: bytes = b"",
 ) -> OciError:
-    """The error for a decision that was refused. `code`, `status` and `headers` replace and add to what the reason gives;
-    `query` is the request's own.
+    """The error for a decision that was refused. `code` and `status` replace what the reason gives, `headers` and `detail` are
+    added to it; `query` is the request's own.
 
     The answer to a HEAD has no body, so the reason is in a header and in the status line too.
     """
     refusal = decision.refusal
     if refusal is None:
-        raise ValueError("the decision is no refusal")
+        raise ValueError("the decision is not a refusal")
     usual_status, usual_code = _ANSWERS[refusal.reason]
     status = status or usual_status
     added: dict[str, str] = {"Akua-Decision": decision.id, "Akua-Reason": str(refusal.reason), **(headers or {})}
@@ -151,7 +182,7 @@ def refusal_error(
         status,
         code or usual_code,
         f"{refusal.detail} ({decision.id})",
-        {"reason": str(refusal.reason), "gate": str(refusal.gate), "decision": decision.id},
+        {"reason": str(refusal.reason), "gate": str(refusal.gate), "decision": decision.id, **(detail or {})},
         added,
         f"{refusal.reason} {decision.id}",
     )

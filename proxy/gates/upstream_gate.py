@@ -1,34 +1,51 @@
-"""Gate 8: what an upstream's answer, or its absence, means. Its refusals are told apart from ours."""
+"""Gate 8: what an upstream's answer, or its absence, means. Its refusals are kept apart from ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from proxy.pull.streaming import CorruptBody
+from proxy.pull.upstream_words import UpstreamWords
 from proxy.upstream.errors import LoginFailed, RateLimited, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.errors import UpstreamError
 
+_REASONS: Mapping[int, Reason] = {
+    401: Reason.UPSTREAM_UNAUTHORIZED,
+    403: Reason.UPSTREAM_DENIED,
+    404: Reason.UPSTREAM_NOT_FOUND,
+    429: Reason.UPSTREAM_RATE_LIMITED,
+}
 
-def judge_status(status: int, registry: str, credential: str, asked: Mapping[str, str]) -> GateResult | None:
-    """None when the answer is one to pass on: 200, or what the headers that were `asked` with allow.
+
+def judge_status(
+    status: int, registry: str, credential: str, asked: Mapping[str, str], words: UpstreamWords | None = None
+) -> GateResult | None:
+    """None when the answer is one to pass on: 200, or what the headers that were `asked` with allow. `words` are its own.
 
     A 206 that nobody asked for would be a blob without a check of its digest.
     """
-    ranged, conditional = "Range" in asked, "If-None-Match" in asked or "If-Modified-Since" in asked
-    if status == 200 or (ranged and status in (206, 416)) or (conditional and status == 304):
+    if passes(status, asked):
         return None
+    reason = _REASONS.get(status) or (Reason.UPSTREAM_REFUSED if 400 <= status < 500 else Reason.UPSTREAM_FAILED)
     if status == 401:
-        return _refused(Reason.UPSTREAM_UNAUTHORIZED, f"{registry} did not accept credential {credential}")
-    if status == 403:
-        return _refused(
-            Reason.UPSTREAM_DENIED, f"{registry} denies this to credential {credential}; does its token lack a scope?"
-        )
-    if status == 404:
-        return _refused(Reason.UPSTREAM_NOT_FOUND, f"{registry} has no such content, or hides it from credential {credential}")
-    if status == 429:
-        return _refused(Reason.UPSTREAM_RATE_LIMITED, f"{registry} limits the rate of credential {credential}")
-    return _refused(Reason.UPSTREAM_FAILED, f"{registry} answered {status}")
+        sentence = f"{registry} did not accept credential {credential}"
+    elif status == 403:
+        sentence = f"{registry} denies this to credential {credential}; does its token lack a scope?"
+    elif status == 404:
+        sentence = f"{registry} has no such content, or hides it from credential {credential}"
+    elif status == 429:
+        sentence = f"{registry} limits the rate of credential {credential}"
+    else:
+        sentence = f"{registry} answered {status}{_phrase(status)}"
+    return _refused(reason, words.after(sentence, registry) if words else sentence)
+
+
+def passes(status: int, asked: Mapping[str, str]) -> bool:
+    """Whether an answer of this status is passed on as it is."""
+    ranged, conditional = "Range" in asked, "If-None-Match" in asked or "If-Modified-Since" in asked
+    return status == 200 or (ranged and status in (206, 416)) or (conditional and status == 304)
 
 
 def judge_error(error: UpstreamError, registry: str) -> GateResult:
@@ -44,6 +61,13 @@ def judge_error(error: UpstreamError, registry: str) -> GateResult:
     if isinstance(error, UpstreamUnreachable | UpstreamTimeout):
         return _refused(Reason.UPSTREAM_UNREACHABLE, str(error))
     return _refused(Reason.UPSTREAM_FAILED, f"{registry}: {error}")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""
 
 
 def _refused(reason: Reason, detail: str) -> GateResult:

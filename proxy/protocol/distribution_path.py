@@ -80,10 +80,11 @@ class ReferrersPath:
 
 @dataclass(frozen=True, slots=True)
 class InvalidPath:
-    """Not a path of the protocol. `code` is the OCI error code to answer with."""
+    """Not a path of the protocol, or one that cannot name anything. `code` is the OCI error code to answer with."""
 
     code: str
     detail: str
+    status: int = 400
 
 
 RepositoryPath = ManifestPath | BlobPath | TagsPath | ReferrersPath
@@ -99,11 +100,16 @@ def parse_distribution_path(raw_path: bytes) -> DistributionPath:
     path = raw_path.decode("ascii")
     if path == "/v2/_catalog":
         return CatalogPath()
-    if (upload := _UPLOAD.fullmatch(path)) and is_repository(upload["name"]):
-        return UploadPath()
     route = _ROUTE.fullmatch(path)
+    # Words of the protocol are legal in names: /v2/x/blobs/uploads/tags/list lists the tags of x/blobs/uploads.
+    if route is None or route["reference"] == "uploads":
+        upload = _UPLOAD.fullmatch(path)
+        if upload is not None and is_repository(upload["name"]):
+            return UploadPath()
+    if "%" in path:
+        return InvalidPath("NAME_INVALID", "nothing in a path of the registry protocol may be percent-encoded")
     if route is None:
-        return InvalidPath("NAME_INVALID", "not a path of the registry protocol; nothing in it may be percent-encoded")
+        return InvalidPath("UNSUPPORTED", "not a path of the registry protocol", 404)
     return _repository_path(route["name"], route["kind"], route["reference"])
 
 
@@ -119,12 +125,14 @@ def _repository_path(name: str, kind: str, reference: str) -> RepositoryPath | I
     registry, repository = upstream
     if kind == "tags":
         if reference != "list":
-            return InvalidPath("UNSUPPORTED", "tags has only tags/list")
+            return InvalidPath("UNSUPPORTED", "tags has only tags/list", 404)
         return TagsPath(registry, repository, name)
     if kind == "manifests":
         # A colon can only belong to a digest; "sha256:short" must not be taken for a tag.
+        if ":" in reference and not is_digest(reference):
+            return InvalidPath("DIGEST_INVALID", "not a digest of a registered algorithm")
         if not (is_digest(reference) or is_tag(reference)):
-            return InvalidPath("DIGEST_INVALID" if ":" in reference else "MANIFEST_INVALID", "neither a tag nor a digest")
+            return InvalidPath("MANIFEST_INVALID", "neither a tag nor a digest, so there is no such manifest", 404)
         return ManifestPath(registry, repository, reference, name)
     if not is_digest(reference):
         return InvalidPath("DIGEST_INVALID", "not a digest of a registered algorithm")

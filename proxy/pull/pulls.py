@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.gates.authentication import Subject, authorization_header
 from proxy.gates.authorization import Authorization, authorize, credential_withdrawn
-from proxy.gates.upstream_gate import judge_error, judge_status
-from proxy.oci_errors import refusal_error
+from proxy.gates.upstream_gate import judge_error, judge_status, passes
+from proxy.oci_errors import refusal_error, upstream_refusal
 from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from proxy.pull.exchange import Exchange, acknowledge
@@ -20,6 +20,7 @@ from proxy.pull.open_streams import OpenStream
 from proxy.pull.relayed_headers import retry_after
 from proxy.pull.streaming import ClientGone, Interruptible, StreamCut
 from proxy.pull.upstream_answer import UpstreamAnswer, refusal_headers
+from proxy.pull.upstream_words import UpstreamWords, words_of
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import Result
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
@@ -104,8 +105,8 @@ class _Pull:
         self._scope = scope
         self._receive = receive
         self._send = send
-        access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
-        self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, exchange, path, access, scope)
+        self._access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
+        self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, exchange, path, self._access, scope)
         self._interruptible = Interruptible(receive, self._answer.close)
         self._stream = OpenStream(subject.workspace, self._refusal_now, self._interruptible.cut)
         self._refusal: GateResult | None = None  # the upstream's, answered in full
@@ -139,10 +140,12 @@ class _Pull:
 
     async def _from_upstream(self) -> None:
         response = await self._answer.ask()
-        exchange = self._exchange
-        self._refusal = judge_status(response.status, self._path.registry, exchange.credential, self._answer.asked)
-        if self._refusal is not None:
-            await self._tell(refusal_headers(response))
+        if not passes(response.status, self._answer.asked):
+            words = await words_of(response, self._access)
+            self._refusal = judge_status(
+                response.status, self._path.registry, self._exchange.credential, self._answer.asked, words
+            )
+            await self._tell(refusal_headers(response), words)
             return
         await self._answer.send(response, self._send)
 
@@ -154,19 +157,22 @@ class _Pull:
         again = authorize(asked, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment())
         return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
 
-    async def _tell(self, headers: Mapping[str, str]) -> None:
+    async def _tell(self, headers: Mapping[str, str], words: UpstreamWords | None = None) -> None:
         """Answers with the refusal, unless an answer has begun: then only breaking the connection tells the client."""
         if self._exchange.status or self._refusal is None:
             return
         decision = self._exchange.decision = self._exchange.decision.extended(self._refusal)
-        unknown = self._refusal.reason is Reason.UPSTREAM_NOT_FOUND
-        code = _UNKNOWN_CODES[type(self._path)] if unknown else ""
+        status, code = 0, ""
+        if words is not None and self._refusal.reason in (Reason.UPSTREAM_NOT_FOUND, Reason.UPSTREAM_REFUSED):
+            status, code = upstream_refusal(words.status, words.code, _UNKNOWN_CODES[type(self._path)])
         error = refusal_error(
             decision,
             self._parts.challenger,
             scope=_scope(self._path),
             code=code,
+            status=status,
             headers=headers,
+            detail=words.detail() if words else None,
             query=self._exchange.query,
         )
         self._exchange.status = error.status

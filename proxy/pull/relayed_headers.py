@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from multidict import CIMultiDictProxy
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-# If-Match and If-None-Match work on ETags, which are relayed; a Range goes to blobs only.
+# If-None-Match works on ETags, which are relayed.
 _TO_UPSTREAM = {b"accept": "Accept", b"if-none-match": "If-None-Match", b"if-modified-since": "If-Modified-Since"}
 _TO_UPSTREAM_BLOB = {b"range": "Range", b"if-range": "If-Range"}
 _TO_CLIENT = (
@@ -26,10 +25,9 @@ _TO_CLIENT = (
     "RateLimit-Remaining",
     "Docker-RateLimit-Source",
 )
-_NEXT = re.compile(r'\s*<([^>]+)>\s*;\s*rel="?next"?', re.ASCII)
-# The specification's, and the cursors that registries put into their own Link.
-_PAGING = ("n", "last", "artifactType", "nextPageToken", "token", "page", "p")
-_RANGE = re.compile(r"bytes=(\d+-\d*|-\d+)", re.ASCII)
+_RANGE = re.compile(r"\d+-\d*|-\d+", re.ASCII)
+_VALUE_MAXIMUM = 8192
+_WARNINGS_MAXIMUM = 10
 
 
 def to_upstream(headers: RawHeaders, *, blob: bool) -> dict[str, str]:
@@ -40,39 +38,26 @@ def to_upstream(headers: RawHeaders, *, blob: bool) -> dict[str, str]:
         if (sent := wanted.get(name)) is not None:
             text = value.decode("latin-1")
             joined[sent] = f"{joined[sent]}, {text}" if sent in joined else text
-    # Several ranges would be a multipart body; a whole one is a legal answer to them (RFC 9110 section 14.2).
-    if "Range" in joined and not _RANGE.fullmatch(joined["Range"]):
+    if "Range" in joined and not _is_byte_ranges(joined["Range"]):
         del joined["Range"]
     return joined
 
 
 def to_client(headers: CIMultiDictProxy[str]) -> dict[str, str]:
-    """The upstream's headers for the client, without Link (see `next_link`) and Content-Length (see the handlers)."""
+    """The upstream's headers for the client. Link, Warning and Content-Length have rules of their own."""
     return {name: headers[name] for name in _TO_CLIENT if name in headers and _is_field_value(headers[name])}
 
 
-def next_link(headers: CIMultiDictProxy[str], client_path: str) -> dict[str, str]:
-    """A Link to the next page below the proxy's own path, from the paging parameters of the upstream's own Link."""
-    match = _NEXT.match(headers.get("Link", ""))
-    if match is None or not _is_field_value(match[1]):
-        return {}
-    try:
-        query = dict(parse_qsl(urlsplit(match[1]).query))
-    except ValueError:  # "http://[": an upstream's nonsense is no reason to fail a list that is otherwise good
-        return {}
-    kept = {name: value for name, value in query.items() if name in _PAGING}
-    return {"Link": f'<{client_path}?{urlencode(kept)}>; rel="next"'} if kept else {}
+def warnings(headers: CIMultiDictProxy[str]) -> tuple[str, ...]:
+    """The upstream's words for the client's user (distribution-spec, "Warnings"), a line each."""
+    found = (value for value in headers.getall("Warning", ()) if _is_field_value(value))
+    return tuple(found)[:_WARNINGS_MAXIMUM]
 
 
-def paging(query_string: bytes) -> tuple[tuple[str, str], ...]:
-    """The client's paging and filtering parameters for the upstream; containerd's `ns` and all else is left out."""
-    pairs = parse_qsl(query_string.decode("latin-1"))
-    return tuple((name, value) for name, value in pairs if name in _PAGING)
-
-
-def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def encoded(headers: Mapping[str, str], warned: Iterable[str] = ()) -> list[tuple[bytes, bytes]]:
     """Headers as ASGI wants them."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return lines + [(b"warning", value.encode("latin-1")) for value in warned]
 
 
 def retry_after(value: str) -> dict[str, str]:
@@ -80,5 +65,12 @@ def retry_after(value: str) -> dict[str, str]:
     return {"Retry-After": value} if value and len(value) <= 64 and value.isascii() and value.isprintable() else {}
 
 
+def _is_byte_ranges(value: str) -> bool:
+    """Whether `value` asks for one or several ranges of bytes (RFC 9110 section 14.1.2). Anything else is ignored, as there."""
+    unit, _, listed = value.partition("=")
+    ranges = [part for part in (part.strip(" \t") for part in listed.split(",")) if part]
+    return unit.lower() == "bytes" and bool(ranges) and all(_RANGE.fullmatch(part) for part in ranges)
+
+
 def _is_field_value(value: str) -> bool:
-    return value.isprintable() and (value.isascii() or all(ord(character) < 256 for character in value))
+    return len(value) <= _VALUE_MAXIMUM and value.isprintable() and all(ord(character) < 256 for character in value)

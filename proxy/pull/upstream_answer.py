@@ -1,30 +1,36 @@
-"""One question to an upstream registry, and its answer relayed: checked, never rewritten but for the name of a tag list."""
+"""One question to an upstream registry, and its answer relayed: checked, and never rewritten but for the name of a tag list."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from collections.abc import Mapping
 
 from starlette.types import Scope, Send
 
 from proxy.oci_errors import API_VERSION_HEADERS
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
+from proxy.pull.content_coding import decoded
 from proxy.pull.exchange import Exchange
-from proxy.pull.relayed_headers import encoded, next_link, paging, to_client, to_upstream
+from proxy.pull.manifest import checked_digest, json_object
+from proxy.pull.paging import next_link, paging
+from proxy.pull.relayed_headers import encoded, to_client, to_upstream, warnings
 from proxy.pull.streaming import CorruptBody, Sent, relay
-from proxy.upstream.errors import UpstreamMisbehaved
+from proxy.pull.tag_list import renamed
+from proxy.upstream.errors import UpstreamTruncated
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.resumption import ResumableBody
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
-from registry_access.model.names.digest import Digest, is_digest, parse_digest
+from registry_access.model.errors import UpstreamError
+from registry_access.model.names.digest import Digest, is_digest
 from registry_access.runtime.telemetry import Telemetry
 
 MANIFEST_MAXIMUM = 4 * 1024 * 1024  # distribution-spec, "Pushing Manifests": what registries are to accept at least
-_LIST_MAXIMUM = 4 * 1024 * 1024
+LIST_MAXIMUM = 16 * 1024 * 1024  # registries that do not page answer all tags at once: 5 MB have been seen
 _BUFFERED_MAXIMUM = 64 * 1024
+_WHOLE_ATTEMPTS = 3
 _REFUSAL_HEADERS = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "Docker-RateLimit-Source")
+_TOTAL = re.compile(r"bytes 0-0/(\d+)", re.ASCII)
 
 
 class UpstreamAnswer:
@@ -49,7 +55,8 @@ class UpstreamAnswer:
         self._access = access
         self._method: str = scope["method"]
         self._target = _target(path, scope.get("query_string", b""))
-        self.asked = to_upstream(scope["headers"], blob=isinstance(path, BlobPath))
+        # A Range means something to GET alone (RFC 9110 section 14.2).
+        self.asked = to_upstream(scope["headers"], blob=isinstance(path, BlobPath) and self._method == "GET")
         self._open: list[ResumableBody | UpstreamResponse] = []
 
     def close(self) -> None:
@@ -59,90 +66,147 @@ class UpstreamAnswer:
     async def ask(self) -> UpstreamResponse:
         """The upstream's answer, whatever its status. Raises UpstreamError.
 
-        A HEAD that an upstream does not answer as clients need it becomes a GET: public.ecr.aws has 401 for the HEAD of a
-        blob and serves its GET; without digest or length crane fails.
+        A HEAD is answered as GET would be: what an upstream's answer to it lacks is got by GET. public.ecr.aws has 401 for the
+        HEAD of a blob; a signed URL is often good for GET alone; without length or digest crane fails.
         """
-        response = await self._request(self._method)
-        if self._method == "HEAD":
-            refused = isinstance(self._path, BlobPath) and response.status in (401, 405)
-            bare = isinstance(self._path, ManifestPath) and response.status == 200 and not _describes(response, self._path)
-            if refused or bare:
-                response.close()
-                response = await self._request("GET")
-        return response
+        if self._method == "HEAD" and isinstance(self._path, BlobPath | ManifestPath):
+            response = await self._request("HEAD")
+            if _is_complete(response, self._path):
+                return response
+            response.close()
+        return await self._request("GET")
 
     async def send(self, response: UpstreamResponse, send: Send) -> None:
         """Relays an answer that gate 8 lets pass. Raises UpstreamError, ClientGone."""
-        path, exchange = self._path, self._exchange
-        headers = API_VERSION_HEADERS | to_client(response.headers)
-        if isinstance(path, BlobPath | ManifestPath) and path.digest is not None:
-            # What was asked for, whatever the upstream calls it; the bytes are checked against it.
-            headers["Docker-Content-Digest"] = str(path.digest)
-        if isinstance(path, TagsPath | ReferrersPath):
-            headers |= next_link(response.headers, f"/v2/{path.client_name}/{_list_suffix(path)}")
-        exchange.digest = headers.get("Docker-Content-Digest", "")
+        path = self._path
         if response.status == 416:
-            await self._whole(send, 416, headers | {"Content-Length": "0"})
-        elif self._method == "HEAD" or response.status == 304:
-            await self._head(response, headers, send)
+            await self._whole(send, response)
+        elif response.status == 304:
+            await self._start(send, response, self._headers(response))
+            await send({"type": "http.response.body", "body": b""})
         elif isinstance(path, BlobPath):
-            await self._blob(path, response, headers, send)
+            await (self._blob_head if self._method == "HEAD" else self._blob)(path, response, send)
         elif isinstance(path, ManifestPath):
-            body = await response.read(MANIFEST_MAXIMUM)
-            headers["Docker-Content-Digest"] = exchange.digest = _checked_digest(path, headers, body)
-            await self._whole(send, 200, headers, body)
+            await self._manifest(path, response, send)
         else:
-            body = await response.read(_LIST_MAXIMUM)
-            await self._whole(send, 200, headers, _renamed(body, path) if isinstance(path, TagsPath) else body)
+            await self._list(path, response, send)
 
-    async def _request(self, method: str) -> UpstreamResponse:
-        response = await self._upstreams.request(self._access, method, self._target, self.asked)
+    async def _request(self, method: str, headers: Mapping[str, str] | None = None) -> UpstreamResponse:
+        response = await self._upstreams.request(self._access, method, self._target, self.asked if headers is None else headers)
         self._open.append(response)
         return response
 
-    async def _head(self, response: UpstreamResponse, headers: dict[str, str], send: Send) -> None:
-        length = response.length
-        if isinstance(self._path, ManifestPath) and response.method == "GET":
-            body = await response.read(MANIFEST_MAXIMUM)
-            length = len(body)
-            headers["Docker-Content-Digest"] = self._exchange.digest = _checked_digest(self._path, headers, body)
-        # A list's length is not known without the list: the repository's name in it changes.
-        if length is not None and response.status != 304 and not isinstance(self._path, TagsPath):
+    def _headers(self, response: UpstreamResponse) -> dict[str, str]:
+        """Those that every answer has. The digest is what was asked for, whatever the upstream calls it."""
+        headers = API_VERSION_HEADERS | to_client(response.headers)
+        asked = self._path.digest if isinstance(self._path, BlobPath | ManifestPath) else None
+        said = str(asked) if asked else headers.pop("Docker-Content-Digest", "")
+        return headers | ({"Docker-Content-Digest": said} if is_digest(said) else {})
+
+    async def _manifest(self, path: ManifestPath, response: UpstreamResponse, send: Send) -> None:
+        if response.method == "HEAD":
+            headers = self._headers(response) | {"Content-Length": str(response.length)}
+            await self._start(send, response, headers)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        response, body = await self._document(response, MANIFEST_MAXIMUM)
+        said, media_type = response.headers.get("Docker-Content-Digest", ""), response.headers.get("Content-Type", "")
+        digest = checked_digest(body, path.digest, said, media_type)
+        await self._whole(send, response, body, {"Docker-Content-Digest": digest})
+
+    async def _list(self, path: TagsPath | ReferrersPath, response: UpstreamResponse, send: Send) -> None:
+        response, body = await self._document(response, LIST_MAXIMUM)
+        media_type = response.headers.get("Content-Type", "")
+        if isinstance(path, TagsPath):
+            body = renamed(body, path.client_name, media_type)
+        else:
+            json_object(body, "a list of referrers", media_type)
+        link = next_link(response.headers, f"/v2/{path.client_name}/{_list_suffix(path)}", self._target.query)
+        await self._whole(send, response, body, link)
+
+    async def _blob_head(self, path: BlobPath, response: UpstreamResponse, send: Send) -> None:
+        headers = {"Content-Type": "application/octet-stream"} | self._headers(response)
+        if (length := response.length) is None:
+            response.close()
+            length = await self._total_length()
+        if length is not None:
             headers["Content-Length"] = str(length)
-        await self._start(send, response.status, headers)
+        await self._start(send, response, headers)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _blob(self, path: BlobPath, response: UpstreamResponse, headers: dict[str, str], send: Send) -> None:
-        headers.setdefault("Content-Type", "application/octet-stream")
+    async def _total_length(self) -> int | None:
+        """A blob's length where neither HEAD nor GET says it: a part of it comes with the length of the whole."""
+        try:
+            part = await self._request("GET", self.asked | {"Range": "bytes=0-0"})
+        except UpstreamError:
+            return None
+        part.close()
+        total = _TOTAL.fullmatch(part.headers.get("Content-Range", "")) if part.status == 206 else None
+        return int(total[1]) if total else None
+
+    async def _blob(self, path: BlobPath, response: UpstreamResponse, send: Send) -> None:
         # A part of a blob has no digest of its own to be checked against.
         digest = path.digest if response.status == 200 else None
         if response.length is not None and response.length <= _BUFFERED_MAXIMUM:
-            body = await response.read(_BUFFERED_MAXIMUM)
-            _check(digest, body)
-            await self._whole(send, response.status, headers, body)
+            response, body = await self._read(response, _BUFFERED_MAXIMUM)
+            coding = response.headers.get("Content-Encoding", "")
+            await self._whole(send, response, _checked(digest, body, coding) if digest else body)
             return
+        headers = {"Content-Type": "application/octet-stream"} | self._headers(response)
         if response.length is not None:
             headers["Content-Length"] = str(response.length)
         pieces = ResumableBody(self._upstreams, self._access, self._target, self.asked, response)
         self._open.append(pieces)
-        self._exchange.status = response.status
+        self._exchange.status, self._exchange.digest = response.status, str(path.digest)
         sent = Sent()
         try:
-            start = {"type": "http.response.start", "status": response.status, "headers": encoded(headers)}
+            lines = encoded(headers, warnings(response.headers))
+            start = {"type": "http.response.start", "status": response.status, "headers": lines}
             await relay(send, start, pieces.pieces(), digest, sent)
         finally:
             self._exchange.bytes = sent.bytes
             self._telemetry.bytes.inc(sent.bytes)
 
-    async def _whole(self, send: Send, status: int, headers: dict[str, str], body: bytes = b"") -> None:
-        await self._start(send, status, headers | {"Content-Length": str(len(body))})
-        await send({"type": "http.response.body", "body": body})
-        self._exchange.bytes = len(body)
-        self._telemetry.bytes.inc(len(body))
+    async def _document(self, response: UpstreamResponse, limit: int) -> tuple[UpstreamResponse, bytes]:
+        """A JSON document, decoded, and the answer that it came with. An empty one was cut short, whatever its headers say."""
+        response, body = await self._read(response, limit, least=1)
+        return response, decoded(body, response.headers.get("Content-Encoding", ""), limit)
 
-    async def _start(self, send: Send, status: int, headers: Mapping[str, str]) -> None:
-        self._exchange.status = status
-        await send({"type": "http.response.start", "status": status, "headers": encoded(headers)})
+    async def _read(self, response: UpstreamResponse, limit: int, least: int = 0) -> tuple[UpstreamResponse, bytes]:
+        """A whole body. One that is cut short is asked for again: nothing of it has been sent yet."""
+        for attempt in range(1, _WHOLE_ATTEMPTS + 1):
+            try:
+                body = await response.read(limit)
+                if len(body) < least:
+                    raise UpstreamTruncated("the upstream registry's answer is empty")
+                return response, body
+            except UpstreamTruncated:
+                response.close()
+                if attempt == _WHOLE_ATTEMPTS:
+                    raise
+                again = await self._request("GET")
+                if again.status != response.status:
+                    again.close()
+                    raise
+                response = again
+        raise AssertionError("unreachable")
+
+    async def _whole(
+        self, send: Send, response: UpstreamResponse, body: bytes = b"", more: Mapping[str, str] | None = None
+    ) -> None:
+        headers = self._headers(response) | dict(more or {}) | {"Content-Length": str(len(body))}
+        if isinstance(self._path, BlobPath):
+            headers.setdefault("Content-Type", "application/octet-stream")
+        await self._start(send, response, headers)
+        sent = b"" if self._method == "HEAD" else body
+        await send({"type": "http.response.body", "body": sent})
+        self._exchange.bytes = len(sent)
+        self._telemetry.bytes.inc(len(sent))
+
+    async def _start(self, send: Send, response: UpstreamResponse, headers: Mapping[str, str]) -> None:
+        self._exchange.status, self._exchange.digest = response.status, headers.get("Docker-Content-Digest", "")
+        lines = encoded(headers, warnings(response.headers))
+        await send({"type": "http.response.start", "status": response.status, "headers": lines})
 
 
 def _target(path: RepositoryPath, query_string: bytes) -> UpstreamTarget:
@@ -161,40 +225,32 @@ def refusal_headers(response: UpstreamResponse) -> dict[str, str]:
     return {name: value for name, value in to_client(response.headers).items() if name in _REFUSAL_HEADERS}
 
 
-def _describes(response: UpstreamResponse, path: ManifestPath) -> bool:
+def _is_complete(response: UpstreamResponse, path: BlobPath | ManifestPath) -> bool:
+    """Whether an upstream's answer to HEAD says all that its answer to GET would, as far as clients need it."""
+    if response.status != 200:
+        # Not there, not changed, not now: so would GET be. Other refusals may concern HEAD alone.
+        return response.status in (304, 404, 429, 502, 503, 504)
+    if isinstance(path, BlobPath):
+        return bool(response.length)
+    media_type, coding = response.headers.get("Content-Type", ""), response.headers.get("Content-Encoding", "identity")
     named = path.digest is not None or is_digest(response.headers.get("Docker-Content-Digest", ""))
-    return response.length is not None and named
+    return bool(response.length) and named and bool(media_type) and "html" not in media_type and coding == "identity"
 
 
 def _list_suffix(path: TagsPath | ReferrersPath) -> str:
     return "tags/list" if isinstance(path, TagsPath) else f"referrers/{path.digest}"
 
 
-def _renamed(body: bytes, path: TagsPath) -> bytes:
-    """The list, sorted, with the client's name for the repository. Raises UpstreamMisbehaved when it is no list of tags."""
-    try:
-        listed = json.loads(body)
-    except (ValueError, RecursionError):
-        listed = None
-    tags = listed.get("tags") if isinstance(listed, dict) else None
-    # Some registries say null for a repository that has none left.
-    if not isinstance(listed, dict) or not isinstance(tags, list | None) or any(not isinstance(tag, str) for tag in tags or ()):
-        raise UpstreamMisbehaved("the upstream registry's answer is no list of tags")
-    return json.dumps({"name": path.client_name, "tags": sorted(tags or ())}).encode()
+def _checked(digest: Digest, body: bytes, coding: str) -> bytes:
+    """The blob's bytes: those that came, or what they are when decoded. Raises CorruptBody when neither has the digest."""
+    if _has(digest, body):
+        return body  # storage often says gzip of a layer that is gzip by itself
+    if coding and _has(digest, plain := decoded(body, coding, MANIFEST_MAXIMUM)):
+        return plain
+    raise CorruptBody(f"the upstream's bytes do not have the digest {digest}")
 
 
-def _check(digest: Digest | None, body: bytes) -> None:
-    if digest is not None:
-        hasher = digest.hasher()
-        hasher.update(body)
-        if not digest.matches(hasher):
-            raise CorruptBody(f"the upstream's bytes do not have the digest {digest}")
-
-
-def _checked_digest(path: ManifestPath, headers: Mapping[str, str], body: bytes) -> str:
-    """The manifest's digest: what was asked for, else what the upstream says, else computed; checked in the first two cases."""
-    said = path.reference if path.digest else headers.get("Docker-Content-Digest", "")
-    if is_digest(said):
-        _check(parse_digest(said), body)
-        return said
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+def _has(digest: Digest, body: bytes) -> bool:
+    hasher = digest.hasher()
+    hasher.update(body)
+    return digest.matches(hasher)

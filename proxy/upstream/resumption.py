@@ -15,6 +15,8 @@ from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from registry_access.model.errors import UpstreamError
 
 _ATTEMPTS = 3
+# A condition was met by the first answer; asked again, it could only turn the rest of the body into a 304.
+_FIRST_ONLY = frozenset({"range", "if-range", "if-none-match", "if-modified-since"})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
 
 
@@ -50,21 +52,29 @@ class ResumableBody:
                     yield piece
             except (UpstreamTruncated, UpstreamTimeout) as error:
                 attempts += 1
-                if self._last is None or position > self._last or attempts > _ATTEMPTS:
+                if attempts > _ATTEMPTS or (self._last is not None and position > self._last):
                     raise
-                await self._resume(position, error)
+                await (self._begin_again(error) if position == self._first else self._resume(position, error))
             else:
                 return
 
+    async def _begin_again(self, cause: UpstreamError) -> None:
+        """Nothing came yet: the same question, which also an upstream without ranges, or one that gives no length, can answer."""
+        await self._ask(self._headers, self._current.status, (self._first, self._last), cause)
+
     async def _resume(self, position: int, cause: UpstreamError) -> None:
+        if self._last is None:
+            raise cause
+        headers = {name: value for name, value in self._headers.items() if name.lower() not in _FIRST_ONLY}
+        await self._ask(headers | {"Range": f"bytes={position}-{self._last}"}, 206, (position, self._last), cause)
+
+    async def _ask(self, headers: Mapping[str, str], status: int, extent: tuple[int, int | None], cause: UpstreamError) -> None:
         self._current.close()
-        headers = {name: value for name, value in self._headers.items() if name.lower() not in ("range", "if-range")}
-        headers["Range"] = f"bytes={position}-{self._last}"
         try:
             response = await self._upstreams.request(self._access, "GET", self._target, headers)
         except UpstreamError:
             raise cause from None
-        if response.status != 206 or _extent(response) != (position, self._last):
+        if response.status != status or _extent(response) != extent:
             response.close()
             raise cause
         self._current = response

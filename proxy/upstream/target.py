@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlencode
 
 # Docker Hub's registry answers at another name than images carry.
 _ENDPOINTS = {"docker.io": "registry-1.docker.io"}
@@ -19,17 +18,17 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTarget:
-    """`registry` is host[:port]; `reference` a tag or digest ("" for tags); `query` name-value pairs."""
+    """`registry` is host[:port]; `reference` a tag or digest ("" for tags); `query` is percent-encoded."""
 
     registry: str
     repository: str
     kind: TargetKind
     reference: str = ""
-    query: tuple[tuple[str, str], ...] = ()
+    query: str = ""
 
     def url(self, *, insecure: bool = False) -> str:
         path = f"{self.kind}/{'list' if self.kind is TargetKind.TAGS else self.reference}"
-        suffix = "?" + urlencode(self.query) if self.query else ""
+        suffix = f"?{self.query}" if self.query else ""
         return f"{base_url(self.registry, insecure=insecure)}{self.repository}/{path}{suffix}"
 
     @property

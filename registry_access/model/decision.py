@@ -50,6 +50,7 @@ class Reason(StrEnum):
     UPSTREAM_DENIED = "upstream-denied"
     UPSTREAM_NOT_FOUND = "upstream-not-found"
     UPSTREAM_RATE_LIMITED = "upstream-rate-limited"
+    UPSTREAM_REFUSED = "upstream-refused"  # any other 4xx
     UPSTREAM_UNREACHABLE = "upstream-unreachable"
     UPSTREAM_FAILED = "upstream-failed"
     UPSTREAM_TRUNCATED = "upstream-truncated"

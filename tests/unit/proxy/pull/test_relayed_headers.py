@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from proxy.pull.relayed_headers import next_link, paging, retry_after, to_client, to_upstream
+from proxy.pull.relayed_headers import encoded, retry_after, to_client, to_upstream, warnings
 
 
 def answered(**headers: str) -> CIMultiDictProxy[str]:
@@ -28,8 +28,15 @@ def test_the_clients_headers_are_chosen_and_joined() -> None:
     assert to_upstream(sent, blob=True) == {"Accept": "a/b, c/d", "If-None-Match": '"x"', "Range": "bytes=0-1", "If-Range": '"x"'}
 
 
-@pytest.mark.parametrize("range_", [b"bytes=0-1,3-4", b"lines=1-2", b"bytes=-", b"bytes=\xb2-", b"bytes=0-1\n"])
-def test_a_range_that_is_not_one_of_bytes_is_left_out(range_: bytes) -> None:
+@pytest.mark.parametrize("value", ["bytes=0-1", "bytes=-5", "bytes=7-", "bytes=0-3,100-103", "bytes=0-3, 5-", "Bytes=,0-1 ,,-2,"])
+def test_ranges_of_bytes_reach_the_upstream_as_they_are(value: str) -> None:
+    assert to_upstream([(b"range", value.encode())], blob=True) == {"Range": value}
+
+
+@pytest.mark.parametrize(
+    "range_", [b"lines=1-2", b"bytes=", b"bytes=,", b"bytes=-", b"bytes=\xb2-", b"bytes=0-1\n", b"bytes=0-1,x", b"bytes 0-1"]
+)
+def test_what_is_not_a_range_of_bytes_is_left_out(range_: bytes) -> None:
     assert to_upstream([(b"range", range_)], blob=True) == {}
 
 
@@ -38,25 +45,10 @@ def test_the_upstreams_headers_are_chosen() -> None:
     assert to_client(headers) == {"Content-Type": "a/b", "ETag": '"é"'}
 
 
-@pytest.mark.parametrize(
-    ("link", "expected"),
-    [
-        ('</v2/acme/app/tags/list?last=b&n=2>; rel="next"', "</here?last=b&n=2>"),
-        ("<https://evil.example/v2/x?n=2&last=b&token=t&x=y>; rel=next", "</here?n=2&last=b&token=t>"),
-        ('</v2/x?n=2>; rel="prev"', None),
-        ('</v2/x>; rel="next"', None),
-        ('<http://[>; rel="next"', None),
-        ('</v2/x?n=\udcff>; rel="next"', None),
-        ("nonsense", None),
-    ],
-)
-def test_a_link_leads_below_the_proxy_or_nowhere(link: str, expected: str | None) -> None:
-    assert next_link(answered(Link=link), "/here") == ({"Link": f'{expected}; rel="next"'} if expected else {})
-
-
-def test_paging_is_passed_on_and_nothing_else() -> None:
-    assert paging(b"ns=docker.io&n=5&last=a%26b&x=y&%FF=1") == (("n", "5"), ("last", "a&b"))
-    assert paging(b"") == ()
+def test_each_warning_keeps_its_line_and_their_number_is_bounded() -> None:
+    said = CIMultiDictProxy(CIMultiDict([("Warning", f'299 - "{number}"') for number in range(20)] + [("Warning", "a\udcff")]))
+    assert warnings(said) == tuple(f'299 - "{number}"' for number in range(10))
+    assert encoded({"A": "b"}, warnings(said)[:2]) == [(b"a", b"b"), (b"warning", b'299 - "0"'), (b"warning", b'299 - "1"')]
 
 
 @pytest.mark.parametrize(
