@@ -168,7 +168,7 @@ def refusal_error(
     """
     refusal = decision.refusal
     if refusal is None:
-        raise ValueError("the decision is not a refusal")
+        raise ValueError("the decision is no refusal")
     usual_status, usual_code = _ANSWERS[refusal.reason]
     status = status or usual_status
     added: dict[str, str] = {"Akua-Decision": decision.id, "Akua-Reason": str(refusal.reason), **(headers or {})}

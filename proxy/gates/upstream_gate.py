@@ -28,7 +28,8 @@ def judge_status(
     """
     if passes(status, asked):
         return None
-    reason = _REASONS.get(status) or (Reason.UPSTREAM_REFUSED if 400 <= status < 500 else Reason.UPSTREAM_FAILED)
+    refused = 400 <= status < 500 and status != 416  # an answer to a Range that was not asked for is nonsense
+    reason = _REASONS.get(status) or (Reason.UPSTREAM_REFUSED if refused else Reason.UPSTREAM_FAILED)
     if status == 401:
         sentence = f"{registry} did not accept credential {credential}"
     elif status == 403:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import ssl
 from collections.abc import Mapping
@@ -14,10 +15,13 @@ from yarl import URL
 from proxy.upstream.addresses import CheckedResolver, check_literal, private_addresses_allowed
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTimeout, UpstreamUnreachable
 from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.response_head import TolerantHandler
 from proxy.upstream.settings import Access, UpstreamSettings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BUFFER = 512 * 1024
+_HEADER_LINE = 128 * 1024  # bytes: registries behind gateways send policies of 40 KB
+_HEADER_LINES = 256
 
 
 class Connections:
@@ -51,6 +55,7 @@ class Connections:
             use_dns_cache=False,
             keepalive_timeout=30,
         )
+        connector._factory = functools.partial(TolerantHandler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -58,8 +63,9 @@ class Connections:
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
-            max_line_size=16384,
-            max_field_size=32768,
+            max_line_size=_HEADER_LINE,
+            max_field_size=_HEADER_LINE,
+            max_headers=_HEADER_LINES,
         )
 
     async def request(
@@ -120,6 +126,8 @@ class Connections:
             raise UpstreamUnreachable(f"the certificate of {parts.hostname} is not trusted: {error.certificate_error}") from error
         except aiohttp.ClientConnectorDNSError as error:
             raise UpstreamUnreachable(f"the name {parts.hostname} does not resolve") from error
+        except (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError) as error:
+            raise UpstreamMisbehaved(f"{parts.hostname} answered with headers that are not valid HTTP, or too large") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
             raise UpstreamUnreachable(f"{parts.hostname} cannot be reached: {type(error).__name__}") from error
         finally:
