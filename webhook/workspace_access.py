@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 WORKSPACE_ACCESS_MANAGER = "akua-workspace-access"
 NAME = "akua-proxy"
 _LOOK_SECONDS = 10.0  # role bindings are not watched
+_AGAIN_SECONDS = 2.0  # after a new problem, such as an API server that has not seen the namespace's label yet
 _AT_ONCE = 8
 _GRANT: Mapping[str, Any] = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "akua-workspace-secrets"},
@@ -47,11 +48,12 @@ class WorkspaceAccess:
                     problems = await self.look()
                 except AkuaError as error:
                     problems = frozenset({str(error)})
-                for problem in problems - self._told:
+                fresh = problems - self._told
+                for problem in fresh:
                     logger.warning("the proxy's access to workspaces is not as it should be, tried again and again: %s", problem)
                 self._told = problems
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_SECONDS):
+                    async with asyncio.timeout(_AGAIN_SECONDS if fresh else _LOOK_SECONDS):
                         await self._wake.wait()
         finally:
             unsubscribe()

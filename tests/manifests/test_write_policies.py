@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.manifests.conftest import once
 from tests.support.api_requests import ApiRequests
+from tests.support.stolen_tokens import NO_WORKSPACE, WORKSPACE
 
 WEBHOOK, PROXY = (f"system:serviceaccount:akua-system:akua-{part}" for part in ("webhook", "proxy"))
 OURS = {"app.kubernetes.io/managed-by": "akua-install-sync"}
@@ -31,13 +33,18 @@ def path(manifest: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_force(api: ApiRequests) -> None:
+def in_force(api: ApiRequests) -> Iterator[None]:
     for name in ("shop-prod", "acme"):
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, f"/api/v1/namespaces/{name}")
+    api("PATCH", "/api/v1/namespaces/acme", WORKSPACE)
+    for name in ("akua-ca", "akua-install-token-keys", "akua-install-token-jwks", "akua-heartbeat"):
+        api("DELETE", f"/api/v1/namespaces/{SYSTEM}/secrets/{name}")  # of processes in other tests
     probe = secret("shop-prod", "probe", PULL, OURS)
     once(lambda: api("APPLY", path(probe), probe, user=WEBHOOK, dry_run=True), "pull Secrets only")
     relabelled = {"metadata": {"labels": {"probe": "true"}}}
     once(lambda: api("PATCH", f"/api/v1/namespaces/{SYSTEM}", relabelled, user=PROXY, dry_run=True), "only heartbeats")
+    yield
+    api("PATCH", "/api/v1/namespaces/acme", NO_WORKSPACE)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,9 @@ def test_only_our_own_pull_secrets_are_changed_or_deleted(api: ApiRequests) -> N
     # Taking over what is another's by writing our label on it is a write of another's Secret.
     taken = {"metadata": {"labels": OURS}}
     assert "before and after" in api("PATCH", path(theirs), taken, user=WEBHOOK).message
-    assert api("PATCH", path(ours), {"metadata": {"annotations": {"a": "b"}}}, user=WEBHOOK).allowed
+    own, foreign = ({"metadata": {"annotations": {name: "b"}}} for name in ("registry.akua.dev/install-uid", "a"))
+    assert api("PATCH", path(ours), own, user=WEBHOOK).allowed
+    assert "of its own only" in api("PATCH", path(ours), foreign, user=WEBHOOK).message
     assert "before and after" in api("PATCH", path(ours), {"metadata": {"labels": None}}, user=WEBHOOK).message
     for manifest in (theirs, credential):
         assert "pull Secrets only" in api("DELETE", path(manifest), user=WEBHOOK).message
@@ -101,8 +110,7 @@ def test_of_the_namespace_only_heartbeats_are_written(api: ApiRequests) -> None:
     assert api("PATCH", where, gone, user=WEBHOOK).allowed
 
 
-def test_a_pull_grant_beside_it_needs_no_policy(api: ApiRequests) -> None:
-    """What RBAC alone narrows: the install sync writes grants anywhere, the proxy none."""
+def test_the_install_sync_writes_pull_grants_anywhere_and_the_proxy_none(api: ApiRequests) -> None:
     spec = {"host": "oci.akua.dev", "images": ["ghcr.io/acme/app"], "pullSecret": "akua-pull-shop"}
     manifest = {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "PullGrant", "metadata": {"name": "shop"}, "spec": spec}
     where = "/apis/registry.akua.dev/v1alpha1/namespaces/shop-prod/pullgrants/shop"
@@ -111,7 +119,7 @@ def test_a_pull_grant_beside_it_needs_no_policy(api: ApiRequests) -> None:
 
 
 def test_of_an_install_the_sync_changes_its_own_finalizer_alone(api: ApiRequests) -> None:
-    spec = {"repositories": ["ghcr.io/acme/app"], "revoked": True}
+    spec = {"repositories": ["ghcr.io/acme/app"], "revoked": True, "cluster": {"kubeconfigSecret": "other"}}
     metadata = {"name": "shop", "namespace": "acme", "finalizers": ["acme.example/theirs"], "annotations": {"note": "mine"}}
     manifest = {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "Install", "metadata": metadata, "spec": spec}
     where = "/apis/registry.akua.dev/v1alpha1/namespaces/acme/installs/shop"

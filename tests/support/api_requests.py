@@ -52,7 +52,7 @@ class ApiRequests:
         found = self._client.request(
             "PATCH" if method == "APPLY" else method,
             path,
-            params=query,
+            params=query or None,  # else the path's own query would be dropped
             json=body if body is not None else None,
             headers=headers,
             extensions={"sni_hostname": SERVER_NAME},

@@ -60,13 +60,19 @@ class ClusterProcess:
 
 
 def install_rights(plane: ControlPlane) -> None:
-    """Our namespace, and the manifests' ServiceAccounts, RBAC, and policy on what the install sync may write."""
+    """Our namespace, the manifests' ServiceAccounts and RBAC, and the policies on what these may write.
+
+    Without the one on pull grants, which reads the host from the settings that kustomize generates.
+    """
     plane.kubectl("apply", "-f", str(MANIFESTS / "namespace.yaml"))
     for part in ("webhook", "proxy"):
         for name in ("service-account", "role", "cluster-role"):
             plane.kubectl("apply", "-f", str(MANIFESTS / part / f"{name}.yaml"))
-    for file in ("workspaces/cluster-roles.yaml", "webhook/write-policy.yaml"):
-        plane.kubectl("apply", "-f", str(MANIFESTS / file))
+    policies = [
+        path for path in sorted(MANIFESTS.rglob("*-policy.yaml")) if path.name not in ("network-policy.yaml", "grant-policy.yaml")
+    ]
+    for file in (MANIFESTS / "workspaces" / "cluster-roles.yaml", *policies):
+        plane.kubectl("apply", "-f", str(file))
 
 
 @contextmanager
