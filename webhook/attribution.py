@@ -8,10 +8,8 @@ from typing import Any
 
 from registry_access.model.names.image_reference import ImageReference
 from registry_access.model.names.proxied_reference import Proxied, from_proxied, to_proxied
-from registry_access.model.resources.metadata import INSTALLS_ANNOTATION
-from webhook.admission.pod_images import pod_images
-from webhook.admission.rewriting import known_originals, pull_secrets
 from webhook.install_sync.ownership import PULL_SECRET_PREFIX
+from webhook.pod import Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +22,9 @@ class PulledImage:
 
 @dataclass(frozen=True, slots=True)
 class PullingPod:
-    """`owner` is what a person would delete or restart, ``Deployment/shop``; "" when nobody would bring the pod back.
+    """`owner` is what a person deletes or restarts, such as ``Deployment/shop``; "" when nothing would recreate the pod.
 
-    `installs` are names; `node` is "" as long as the pod is not placed.
+    `installs` are names; `node` is "" until the pod is scheduled.
     """
 
     namespace: str
@@ -38,45 +36,25 @@ class PullingPod:
     images: tuple[PulledImage, ...]
 
 
-def pulling_pod(pod: Mapping[str, Any], hosts: Collection[str]) -> PullingPod | None:
-    """The pod, when it has images that admission rewrote, or that were written as they are at one of the proxy's `hosts`."""
-    metadata = _mapping(pod.get("metadata"))
-    annotations = {name: value for name, value in _mapping(metadata.get("annotations")).items() if isinstance(value, str)}
-    originals = known_originals(annotations)
+def pulling_pod(manifest: Mapping[str, Any], hosts: Collection[str]) -> PullingPod | None:
+    """The pod, when it has images that admission rewrote, or that its author wrote as they are at one of the proxy's `hosts`."""
+    pod = Pod(manifest)
     images: list[PulledImage] = []
-    for image in pod_images(pod):
-        host, written = image.image.partition("/")[0], originals.get(image.slot, image.image)
+    for image in pod.images:
+        host, written = image.image.partition("/")[0], pod.originals.get(image.slot, image.image)
         rewritten = to_proxied(written, host)
         if host in hosts or (isinstance(rewritten, Proxied) and rewritten.reference == image.image):
             upstream = from_proxied(image.image, host)
             images += [PulledImage(written, upstream)] if upstream is not None else []
     if not images:
         return None
-    attached = (name.removeprefix(PULL_SECRET_PREFIX) for name in pull_secrets(pod) if name.startswith(PULL_SECRET_PREFIX))
-    annotated = annotations.get(INSTALLS_ANNOTATION, "").split(",")
+    attached = {name.removeprefix(PULL_SECRET_PREFIX) for name in pod.pull_secrets if name.startswith(PULL_SECRET_PREFIX)}
     return PullingPod(
-        namespace=str(metadata.get("namespace") or ""),
-        name=str(metadata.get("name") or ""),
-        owner=_owner(metadata),
-        node=str(_mapping(pod.get("spec")).get("nodeName") or ""),
-        phase=str(_mapping(pod.get("status")).get("phase") or "Unknown"),
-        installs=frozenset(name for name in (*annotated, *attached) if name),
+        namespace=pod.namespace,
+        name=pod.name,
+        owner=str(pod.workload or ""),
+        node=pod.node,
+        phase=pod.phase,
+        installs=pod.installs | {name for name in attached if name},
         images=tuple(dict.fromkeys(images)),
     )
-
-
-def _owner(metadata: Mapping[str, Any]) -> str:
-    """The pod's controller; of a Deployment's ReplicaSet (its name ends with the template's hash) the Deployment."""
-    owners = metadata.get("ownerReferences")
-    for owner in owners if isinstance(owners, list) else ():
-        if isinstance(owner, dict) and owner.get("controller") is True:
-            kind, name = str(owner.get("kind") or ""), str(owner.get("name") or "")
-            template = _mapping(metadata.get("labels")).get("pod-template-hash")
-            if kind == "ReplicaSet" and isinstance(template, str) and name.endswith(f"-{template}"):
-                return f"Deployment/{name.removesuffix(f'-{template}')}"
-            return f"{kind}/{name}"
-    return ""
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+Anchor = tuple[str, str | None]  # a label's key and value; None for any value
+
 
 class Operator(StrEnum):
     IN = "In"
@@ -42,6 +44,18 @@ class LabelSelector:
     @property
     def selects_everything(self) -> bool:
         return not self.match_labels and not self.match_expressions
+
+    @property
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Labels of which whatever it selects has exactly one, so that selectors can be found by label; () where none is sure."""
+        if self.match_labels:
+            return self.match_labels[:1]
+        for requirement in self.match_expressions:
+            if requirement.operator is Operator.IN:
+                return tuple((requirement.key, value) for value in dict.fromkeys(requirement.values))
+            if requirement.operator is Operator.EXISTS:
+                return ((requirement.key, None),)
+        return ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in self.match_labels) and all(

@@ -15,16 +15,17 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 
 class Reply(NamedTuple):
-    """An answer. `content_type` JSON or text is what applications of ours have."""
+    """An answer. `headers` are those beyond content-type and content-length."""
 
     status: int
     body: bytes
     content_type: bytes = _JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def text_reply(status: int, text: str) -> Reply:
+def text_reply(status: int, text: str, *headers: tuple[bytes, bytes]) -> Reply:
     """A line for a person."""
-    return Reply(status, f"{text}\n".encode(), _TEXT)
+    return Reply(status, f"{text}\n".encode(), _TEXT, headers)
 
 
 @runtime_checkable
@@ -110,7 +111,7 @@ class ImmediateProtocol(GuardedProtocol):
 
     def _answer(self, reply: Reply, keep: bool) -> None:
         head = [_STATUS_LINES[reply.status]]
-        for name, value in self.server_state.default_headers:
+        for name, value in (*self.server_state.default_headers, *reply.headers):
             head += (name, b": ", value, b"\r\n")
         head += (b"content-type: ", reply.content_type, b"\r\ncontent-length: %d\r\n" % len(reply.body))
         head.append(b"\r\n" if keep else b"connection: close\r\n\r\n")

@@ -76,6 +76,19 @@ async def test_what_is_no_pod_is_allowed_as_it_is(client: httpx.AsyncClient, kin
     assert operations_of(answer.content) == []
 
 
+async def test_a_pod_of_another_api_group_is_none_of_ours(client: httpx.AsyncClient) -> None:
+    body = json.loads(review(pod("ghcr.io/acme/app:1")))
+    body["request"]["kind"]["group"] = "pods.example.com"
+    assert operations_of((await client.post("/mutate", content=json.dumps(body).encode())).content) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
+async def test_other_methods_are_told_which_one_is_allowed(client: httpx.AsyncClient, method: str) -> None:
+    """RFC 9110, section 15.5.6."""
+    answer = await client.request(method, "/mutate")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 @pytest.mark.parametrize(
     "body",
     [

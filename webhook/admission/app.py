@@ -1,9 +1,10 @@
-"""`POST /mutate`: an AdmissionReview in, an answer out, from memory. Never a 500: our bug must not stop a cluster's pods."""
+"""`POST /mutate`: an AdmissionReview in, an answer out, from memory. Never a 500: our bugs must not stop a cluster's pods."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.immediate_protocol import Reply, text_reply
 from registry_access.runtime.telemetry import Telemetry
+from webhook.admission.grant_index import GrantIndexes
 from webhook.admission.review import AdmissionRequest, decode_review, encode_answer
 from webhook.admission.rewriting import Rewriting, rewrite_pod
 
@@ -30,7 +32,7 @@ Observer = Callable[[AdmissionRequest, Rewriting], None]
 
 
 class WebhookApp:
-    """An ImmediateApp. `observer` is told of every rewriting that is not a dry run; it must not block."""
+    """An ImmediateApp. `observer` is called with every rewriting that is not a dry run; it must not block."""
 
     body_maximum = BODY_MAXIMUM
     body_seconds = BODY_SECONDS
@@ -39,12 +41,13 @@ class WebhookApp:
         self._grants = grants
         self._telemetry = telemetry
         self._observer = observer
+        self._indexes = GrantIndexes()
 
     def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
         if path != PATH:
-            return text_reply(404, "there is POST /mutate")
+            return text_reply(404, "only POST /mutate is here")
         if method != b"POST":
-            return text_reply(405, "use POST")
+            return text_reply(405, "use POST", (b"allow", b"POST"))
         began = time.perf_counter()
         try:
             asked = decode_review(body)
@@ -59,9 +62,9 @@ class WebhookApp:
         operation = asked.operation if asked.operation in ("CREATE", "UPDATE") else "other"
         try:
             rewriting = Rewriting()
-            if asked.kind == "Pod":
-                found = self._grants.grants(asked.namespace)
-                rewriting = rewrite_pod(asked.object, asked.old_object, asked.operation, asked.subresource, found)
+            if asked.is_pod:
+                grants = self._indexes.of(asked.namespace, self._grants.grants(asked.namespace))
+                rewriting = rewrite_pod(asked.object, asked.old_object, asked.operation, asked.subresource, grants)
             answer = encode_answer(asked.uid, rewriting.operations, rewriting.warnings)
             if self._observer is not None and not asked.dry_run and rewriting.outcomes:
                 self._observer(asked, rewriting)
@@ -70,6 +73,6 @@ class WebhookApp:
             self._telemetry.admission_reviews.labels(operation, "error").inc()
             return encode_answer(asked.uid, warnings=["akua: an internal error; images were not rewritten"])
         self._telemetry.admission_reviews.labels(operation, "patched" if rewriting.operations else "unchanged").inc()
-        for outcome in rewriting.outcomes:
-            self._telemetry.admission_images.labels(str(outcome)).inc()
+        for outcome, count in Counter(rewriting.outcomes).items():
+            self._telemetry.admission_images.labels(str(outcome)).inc(count)
         return answer

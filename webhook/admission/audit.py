@@ -16,12 +16,11 @@ from registry_access.audit.interface import AuditTrail
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
 from registry_access.model.decision import new_decision_id
 from registry_access.model.errors import AuditError
-from registry_access.model.names.proxied_reference import Proxied, to_proxied
-from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_UID_ANNOTATION, INSTALL_WORKSPACE_LABEL
 from registry_access.runtime.telemetry import Telemetry
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting
+from webhook.pod import Pod
 
 logger = logging.getLogger(__name__)
 _QUEUED_MAXIMUM = 10_000
@@ -71,39 +70,21 @@ class AdmissionAudit:
 
 def admission_events(asked: AdmissionRequest, rewriting: Rewriting, now: int) -> Iterator[AuditEvent]:
     """One event for each rewritten image and install that it came through. `now` is epoch milliseconds."""
-    metadata = asked.object.get("metadata")
-    pod = metadata if isinstance(metadata, dict) else {}
-    name = pod.get("name") or f"{pod.get('generateName') or ''}*"
+    pod = Pod(asked.object)
     decision = new_decision_id()
-    for image in dict.fromkeys(rewriting.originals.values()):
-        for grant in rewriting.grants.values():
-            proxied = _proxied(image, grant)
-            if proxied is not None and grant.covers(proxied.upstream.registry, proxied.upstream.repository):
-                yield AuditEvent(
-                    id=new_event_id(),
-                    time=now,
-                    decision_id=decision,
-                    operation=Operation.ADMISSION,
-                    workspace=grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, ""),
-                    install=grant.metadata.labels.get(INSTALL_LABEL, grant.metadata.name),
-                    install_uid=grant.metadata.annotations.get(INSTALL_UID_ANNOTATION, ""),
-                    registry=proxied.upstream.registry,
-                    repository=proxied.upstream.repository,
-                    reference=proxied.upstream.digest or proxied.upstream.tag,
-                    pod=f"{asked.namespace}/{name}",
-                    owner=_owner(pod),
-                )
-
-
-def _proxied(image: str, grant: PullGrant) -> Proxied | None:
-    found = to_proxied(image, grant.host)
-    return found if isinstance(found, Proxied) else None
-
-
-def _owner(metadata: dict[str, object]) -> str:
-    """The pod's controller, ``ReplicaSet/shop-5d9``; "" when it has none."""
-    owners = metadata.get("ownerReferences")
-    for owner in owners if isinstance(owners, list) else ():
-        if isinstance(owner, dict) and owner.get("controller") is True:
-            return f"{owner.get('kind', '')}/{owner.get('name', '')}"
-    return ""
+    for pull in rewriting.pulls.values():
+        for grant in pull.grants:
+            yield AuditEvent(
+                id=new_event_id(),
+                time=now,
+                decision_id=decision,
+                operation=Operation.ADMISSION,
+                workspace=grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, ""),
+                install=grant.metadata.labels.get(INSTALL_LABEL, grant.metadata.name),
+                install_uid=grant.metadata.annotations.get(INSTALL_UID_ANNOTATION, ""),
+                registry=pull.upstream.registry,
+                repository=pull.upstream.repository,
+                reference=pull.upstream.digest or pull.upstream.tag,
+                pod=f"{asked.namespace}/{pod.name}",
+                owner=str(pod.controller or ""),
+            )

@@ -19,3 +19,7 @@ def replace(path: str, value: object) -> Operation:
 
 def add(path: str, value: object) -> Operation:
     return {"op": "add", "path": path, "value": value}
+
+
+def remove(path: str) -> Operation:
+    return {"op": "remove", "path": path}

@@ -1,4 +1,4 @@
-"""AdmissionReview v1, decoded and encoded (admission.k8s.io/v1). The body is anybody's: nothing in it is taken for granted."""
+"""AdmissionReview v1, decoded and encoded (admission.k8s.io/v1). Anybody may send one: nothing in it is taken for granted."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ class AdmissionRequest:
     object: Mapping[str, Any]
     old_object: Mapping[str, Any]
     dry_run: bool
+    group: str = ""
+
+    @property
+    def is_pod(self) -> bool:
+        """A Pod of core/v1, not another API group's kind of that name."""
+        return self.kind == "Pod" and not self.group
 
 
 def decode_review(body: bytes) -> AdmissionRequest:
-    """Raises InvalidInput for what is no AdmissionReview v1: bad JSON, NaN, lone surrogates, nesting without end among it."""
+    """Raises InvalidInput for anything but an AdmissionReview v1, such as bad JSON, NaN, lone surrogates or endless nesting."""
     try:
         review = orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
@@ -41,16 +47,17 @@ def decode_review(body: bytes) -> AdmissionRequest:
     request = review.get("request")
     if not isinstance(request, dict) or not isinstance(request.get("uid"), str) or not request["uid"]:
         raise InvalidInput("the review has no request with a uid")
-    kind = request.get("kind")
+    kind = _mapping(request.get("kind"))
     return AdmissionRequest(
         uid=request["uid"],
         operation=_text(request.get("operation")),
         subresource=_text(request.get("subResource")),
         namespace=_text(request.get("namespace")),
-        kind=_text(kind.get("kind")) if isinstance(kind, dict) else "",
+        kind=_text(kind.get("kind")),
         object=_mapping(request.get("object")),
         old_object=_mapping(request.get("oldObject")),
         dry_run=request.get("dryRun") is True,
+        group=str(kind.get("group") or ""),
     )
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from registry_access.model.resources.metadata import INSTALLS_ANNOTATION, ORIGINAL_IMAGES_ANNOTATION
 from tests.support.pods import HOST, grant, patched, pod
-from webhook.admission.rewriting import ImageOutcome, Rewriting, rewrite_pod
+from webhook.admission import rewriting as rewriting_module
+from webhook.admission.annotations import TOTAL_MAXIMUM
+from webhook.admission.rewriting import MAXIMUM_IMAGES, ImageOutcome, Rewriting, Verdict, judge, rewrite_pod
 
 APP = "ghcr.io/acme/app:1"
 PROXIED = f"{HOST}/ghcr.io/acme/app:1"
@@ -141,6 +143,7 @@ def test_grants_of_two_hosts_each_rewrite_to_their_own() -> None:
     assert [container["image"] for container in result["spec"]["containers"]] == [PROXIED, "oci.other.example/quay.io/team/tool"]
     long = "quay.io/team/" + "a" * (255 - len(f"{HOST}/quay.io/team/"))
     assert "longer than" in create(pod(long), grant(), other).warnings[0]
+    assert "longer than" in create(pod(long), grant("a-grant-before"), other).warnings[0]
 
 
 def test_an_update_touches_only_the_image_that_it_changes() -> None:
@@ -172,6 +175,165 @@ def test_ephemeral_containers_are_diffed_against_what_was_there() -> None:
     assert rewriting.operations == [
         {"op": "replace", "path": "/spec/ephemeralContainers/1/image", "value": f"{HOST}/ghcr.io/acme/debug:2"}
     ]
+
+
+def replaced(manifest: dict[str, Any], *grants: Any, old: dict[str, Any] | None = None) -> tuple[dict[str, Any], Rewriting]:
+    """`kubectl replace` of the admitted pod of `manifest` by the manifest itself."""
+    admitted = after(manifest, *grants) if old is None else old
+    rewriting = rewrite_pod(manifest, admitted, "UPDATE", "", grants or (grant(),))
+    return patched(manifest, rewriting.operations), rewriting
+
+
+def test_a_pod_is_replaced_by_its_own_manifest() -> None:
+    for manifest in (pod(APP), pod(APP, imagePullSecrets=[{"name": "mine"}]), pod(PROXIED)):
+        result, rewriting = replaced(manifest)
+        assert result == after(manifest)
+        assert rewriting.warnings == []
+
+
+def test_what_a_service_account_added_is_put_back_with_our_secret() -> None:
+    admitted = after(pod(APP, imagePullSecrets=[{"name": "of-the-account"}]))
+    assert replaced(pod(APP), old=admitted)[0] == admitted
+
+
+@pytest.mark.parametrize(
+    ("before", "manifest"),
+    [
+        (["mine"], []),
+        (["mine", "akua-pull-shop"], ["other"]),
+        (["mine", "akua-pull-shop"], ["akua-pull-shop", "mine"]),
+        (["akua-pull-shop"], ["akua-pull-shop"]),
+        (["akua-pull-shop"], ["akua-pull-shop", "mine"]),
+    ],
+)
+def test_pull_secrets_that_a_person_changed_are_for_the_api_server_to_refuse(before: list[str], manifest: list[str]) -> None:
+    old = pod("redis", imagePullSecrets=[{"name": name} for name in before])
+    new = pod("redis", imagePullSecrets=[{"name": name} for name in manifest])
+    assert replaced(new, old=old)[1].operations == []
+
+
+def test_of_several_grants_an_update_uses_those_whose_secret_the_pod_has() -> None:
+    old = after(pod(APP), grant("shop"))
+    new = json.loads(json.dumps(old))
+    new["spec"]["containers"][0]["image"] = "ghcr.io/acme/app:2"
+    rewriting = rewrite_pod(new, old, "UPDATE", "", (grant("blog"), grant("shop")))
+    result = patched(new, rewriting.operations)
+    assert result["metadata"]["annotations"][INSTALLS_ANNOTATION] == "shop"
+    assert list(rewriting.grants) == ["shop"]
+    assert rewriting.warnings == []
+    other = grant("blog", host="oci.other.example")
+    rewriting = rewrite_pod(new, old, "UPDATE", "", (other, grant("shop")))
+    assert patched(new, rewriting.operations)["spec"]["containers"][0]["image"] == f"{HOST}/ghcr.io/acme/app:2"
+
+
+@pytest.mark.parametrize("image", ["redis:7", "ghcr.io/other/app:1", f"{HOST}/ghcr.io/acme/app:9"])
+@pytest.mark.parametrize("grants", [(grant(),), ()])
+def test_the_annotation_never_speaks_of_an_image_that_is_gone(image: str, grants: tuple[Any, ...]) -> None:
+    old = after(pod(APP))
+    new = json.loads(json.dumps(old))
+    new["spec"]["containers"][0]["image"] = image
+    result = patched(new, rewrite_pod(new, old, "UPDATE", "", grants).operations)
+    assert result["metadata"]["annotations"] == {}
+
+
+def test_the_annotation_keeps_what_an_update_leaves_alone() -> None:
+    blog = grant("blog", ("ghcr.io/blog/*",))
+    old = after(pod(APP, "ghcr.io/blog/side:1"), grant(), blog)
+    new = json.loads(json.dumps(old))
+    new["spec"]["containers"][0]["image"] = "redis"
+    result = patched(new, rewrite_pod(new, old, "UPDATE", "", (grant(), blog)).operations)
+    assert json.loads(result["metadata"]["annotations"][ORIGINAL_IMAGES_ANNOTATION]) == {"containers/c1": "ghcr.io/blog/side:1"}
+    assert result["metadata"]["annotations"][INSTALLS_ANNOTATION] == "blog"
+    # Of a grant that is gone nobody can tell which image came through it.
+    result = patched(new, rewrite_pod(new, old, "UPDATE", "", (grant(),)).operations)
+    assert result["metadata"]["annotations"][INSTALLS_ANNOTATION] == "blog,shop"
+
+
+def test_an_annotation_that_came_with_another_pods_manifest_is_made_right() -> None:
+    document = pod(APP, "redis")
+    spoilt = {"containers/c0": "ghcr.io/acme/old:1", "containers/c1": APP, "containers/gone": APP, "containers/c2": "x" * 2000}
+    document["metadata"]["annotations"] = {ORIGINAL_IMAGES_ANNOTATION: json.dumps(spoilt), INSTALLS_ANNOTATION: "gone"}
+    annotations = after(document)["metadata"]["annotations"]
+    assert json.loads(annotations[ORIGINAL_IMAGES_ANNOTATION]) == {"containers/c0": APP}
+    assert annotations[INSTALLS_ANNOTATION] == "shop"
+
+
+@pytest.mark.parametrize("free", [0, 20, 60, 90, 200])
+def test_the_annotation_never_gets_a_pod_refused(free: int) -> None:
+    document = pod(APP)
+    document["metadata"]["annotations"] = {"é": "x" * (TOTAL_MAXIMUM - 2 - free)}
+    rewriting = create(document)
+    result = patched(document, rewriting.operations)
+    assert result["spec"]["containers"][0]["image"] == PROXIED
+    annotations = result["metadata"]["annotations"]
+    assert sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) <= TOTAL_MAXIMUM
+    kept = ORIGINAL_IMAGES_ANNOTATION in annotations
+    assert bool(rewriting.warnings) is not kept
+    assert kept is (free == 200)
+    assert create(result).operations == []
+
+
+def test_an_annotation_that_no_longer_fits_is_removed() -> None:
+    old = after(pod("ghcr.io/acme/a:1"))
+    old["metadata"]["annotations"]["other"] = ""
+    room = TOTAL_MAXIMUM - sum(len(key) + len(value) for key, value in old["metadata"]["annotations"].items())
+    old["metadata"]["annotations"]["other"] = "x" * room
+    new = json.loads(json.dumps(old))
+    new["spec"]["containers"][0]["image"] = "ghcr.io/acme/a:2-longer"
+    result = patched(new, rewrite_pod(new, old, "UPDATE", "", (grant(),)).operations)
+    assert ORIGINAL_IMAGES_ANNOTATION not in result["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("written", ["OCI.Akua.dev", "oci.akua.dev:443"])
+def test_the_proxys_host_is_written_as_the_kubelet_matches_it(written: str) -> None:
+    result = after(pod(f"{written}/ghcr.io/acme/app:1", f"{written}/ghcr.io/other/app:1"))
+    assert [each["image"] for each in result["spec"]["containers"]] == [PROXIED, f"{written}/ghcr.io/other/app:1"]
+    assert result["spec"]["imagePullSecrets"] == [{"name": "akua-pull-shop"}]
+    assert create(result).operations == []
+
+
+@pytest.mark.parametrize("image", ["ghcr.io:443/acme/app:1", "GHCR.io:0443/acme/app:1"])
+def test_the_default_port_is_no_way_past_a_grant(image: str) -> None:
+    assert after(pod(image))["spec"]["containers"][0]["image"] == PROXIED
+
+
+def test_a_sha512_digest_is_a_digest() -> None:
+    image = "ghcr.io/acme/app@sha512:" + "f" * 128
+    assert after(pod(image))["spec"]["containers"][0]["image"] == f"{HOST}/{image}"
+
+
+def test_what_no_client_can_pull_is_not_even_parsed() -> None:
+    rewriting = create(pod("ghcr.io/acme/" + "a-" * 700_000))
+    assert rewriting.outcomes == [ImageOutcome.INVALID]
+    assert len(rewriting.warnings[0]) < 256
+
+
+def test_a_pod_of_thousands_of_images_is_rewritten_up_to_a_bound() -> None:
+    document = pod(*[f"ghcr.io/acme/app-{number}" for number in range(MAXIMUM_IMAGES + 5)])
+    rewriting = create(document)
+    counted = [rewriting.outcomes.count(outcome) for outcome in (ImageOutcome.REWRITTEN, ImageOutcome.TOO_MANY)]
+    assert counted == [MAXIMUM_IMAGES, 5]
+    assert "5 of them" in rewriting.warnings[0]
+    patched(document, rewriting.operations)
+
+
+def test_one_image_in_many_containers_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    def counted(image: str, *rest: Any) -> Verdict:
+        judged.append(image)
+        return judge(image, *rest)
+
+    monkeypatch.setattr(rewriting_module, "judge", counted)
+    create(pod(*[APP] * 500, "redis"))
+    assert judged == [APP, "redis"]
+
+
+def test_many_installs_of_one_image_are_bounded() -> None:
+    rewriting = create(pod(APP), *(grant(f"g{number:02}") for number in range(40)))
+    result = patched(pod(APP), rewriting.operations)
+    assert len(result["spec"]["imagePullSecrets"]) == 16
+    assert "at most 16 are used" in rewriting.warnings[0]
 
 
 @pytest.mark.parametrize(
