@@ -12,7 +12,7 @@ from cli.session import invocation
 from cli.terminal.options import Output, OutputOption
 from cli.terminal.presentation import done, show_json, show_rows
 from control.session import opened
-from control.workspaces import apply_workspace, summaries
+from control.workspaces import WorkspaceSummary, apply_workspace, summaries
 
 workspace_app = typer.Typer(help="Owners of credentials, products and installs: labelled namespaces.", no_args_is_help=True)
 
@@ -38,17 +38,22 @@ def create(
 
 @workspace_app.command("list")
 def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List the workspaces, and how much each has."""
+    """List the workspaces, how much each has, and namespaces with credentials or installs that are not workspaces."""
     settings = invocation(context).settings()
 
     async def work() -> list[dict[str, Any]]:
         async with opened(settings) as store:
-            return [asdict(summary) for summary in summaries(store.index)]
+            return [_shown(summary) for summary in summaries(store.index)]
 
     found = asyncio.run(work())
     if output is Output.JSON:
         show_json(found)
         return
-    columns = ("name", "credentials", "products", "installs")
-    rows = [tuple(str(item[column]) for column in columns) for item in found]
+    columns = ("name", "credentials", "products", "installs", *(["problem"] if any("problem" in item for item in found) else []))
+    rows = [tuple(str(item.get(column, "")) for column in columns) for item in found]
     show_rows(columns, rows, empty="no workspaces yet; `akua workspace create NAME` makes one")
+
+
+def _shown(summary: WorkspaceSummary) -> dict[str, Any]:
+    """Of a workspace that is as it should be, no problem."""
+    return {name: value for name, value in asdict(summary).items() if name != "problem" or value}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.assembly import PROXY_KINDS
-from registry_access.model.errors import NotFound, StateUnavailable
+from registry_access.model.errors import InvalidInput, NotFound, StateUnavailable
 from registry_access.model.resources import Install, Key, Kind, Product, RegistryCredential
-from registry_access.model.resources.metadata import API_VERSION, WORKSPACE_LABEL
+from registry_access.model.resources.metadata import API_VERSION, RESERVED_NAMESPACES, WORKSPACE_LABEL
 from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.settings import Settings
 from registry_access.state.index import ResourceIndex
@@ -93,6 +93,9 @@ class Session:
 
 
 def workspace_manifest(name: str) -> dict[str, Any]:
+    """Raises InvalidInput for a namespace that cannot be one."""
+    if name in RESERVED_NAMESPACES:
+        raise InvalidInput(f"namespace {name} is reserved and cannot be a workspace", remedy="use another namespace")
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {WORKSPACE_LABEL: "true"}}}
 
 

@@ -12,16 +12,17 @@ from registry_access.state.interface import StateStore
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSummary:
-    """How many of each a workspace has."""
+    """How many of each a workspace has. `problem`: why it is not a workspace, though something is there; "" when it is."""
 
     name: str
     credentials: int
     products: int
     installs: int
+    problem: str = ""
 
 
 async def apply_workspace(store: StateStore, name: str) -> Resource:
-    """Creates a workspace, or makes one of a namespace that exists. Raises StateError."""
+    """Creates a workspace, or makes one of a namespace that exists. Raises InvalidInput and StateError."""
     return await store.apply(workspace_manifest(name), manager=CLI_MANAGER)
 
 
@@ -33,6 +34,7 @@ def summaries(index: ResourceIndex) -> list[WorkspaceSummary]:
             sum(item.workspace == name for item in index.all_credentials()),
             sum(item.workspace == name for item in index.products()),
             sum(item.workspace == name for item in index.installs()),
+            index.workspace_problem(name),
         )
         for name in workspaces(index)
     ]

@@ -91,6 +91,7 @@ async def start_proxy(
         index=index,
         staleness=store.staleness,
         staleness_limit=settings.staleness_limit,
+        secrets=store.secrets_of,
         authenticator=Authenticator(_Keys(PublishedKeys(index), access), settings.host, time.time),
         challenger=Challenger(settings.realm_url + TOKEN_PATH, settings.host),
         access_key=access.active,

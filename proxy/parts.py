@@ -16,16 +16,20 @@ from registry_access.audit.interface import AuditTrail
 from registry_access.model.signing_key import SigningKey
 from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import HeldSecrets
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyParts:
-    """`staleness` gives seconds, `clock` epoch seconds, `access_key` the key that signs access tokens now."""
+    """`staleness` gives seconds, `secrets` how current a workspace's Secrets are, `clock` epoch seconds, `access_key` the key
+    that signs access tokens now.
+    """
 
     host: str
     index: ResourceIndex
     staleness: Callable[[], float]
     staleness_limit: float
+    secrets: Callable[[str], HeldSecrets]
     authenticator: Authenticator
     challenger: Challenger
     access_key: Callable[[], SigningKey]
@@ -41,7 +45,7 @@ class ProxyParts:
         object.__setattr__(self, "refusals", Refusals(self.trail, self.telemetry, self.challenger))
 
     def moment(self) -> Moment:
-        return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit)
+        return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit, self.secrets)
 
 
 def identity_of(subject: Subject) -> InstallIdentity:

@@ -21,7 +21,6 @@ from proxy.protocol.scope import Scope, parse_scopes
 from proxy.pull.exchange import Exchange, acknowledge
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
-from registry_access.model.entitlement import entitlement_of
 from registry_access.model.install_token import InstallTokenClaims
 from registry_access.model.resources import Install
 
@@ -29,7 +28,7 @@ _FORM_MAXIMUM = 64 * 1024
 _SCOPES_MAXIMUM = 20  # so that the token with them stays within what a request header may hold
 # Clients show no word of what a token endpoint refuses ("403 Forbidden"). An install that is known gets a token that opens
 # nothing, and the pull's own refusal, which clients do show, says why.
-_TOLD_BY_THE_PULL = frozenset({Reason.INSTALL_REVOKED, Reason.INSTALL_EXPIRED})
+_TOLD_BY_THE_PULL = frozenset({Reason.INSTALL_REVOKED, Reason.INSTALL_EXPIRED, Reason.NOT_A_WORKSPACE})
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -102,8 +101,7 @@ class TokenEndpoint:
 
     def _entitled(self, install: Install, scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
         """What of `scopes` this install may have: pulling, of repositories that it is entitled to."""
-        product = self._parts.index.product(install.metadata.namespace, install.product) if install.product else None
-        entitlement = entitlement_of(install.repositories, product.repositories if product else ())
+        entitlement = self._parts.index.entitlement(install)
         granted = []
         for scope in scopes:
             repository = scope.repository()

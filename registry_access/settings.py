@@ -170,10 +170,11 @@ class Settings:
     )
     upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
     target_namespaces: str = _setting(
-        "any",
+        "",
         target_namespaces,
-        "Where installs may go in their own cluster: any namespace, or annotated ones only, whose annotation "
-        "registry.akua.dev/workspaces names the workspace. Where that annotation is, it counts in either case.",
+        "Where installs may go in their own cluster: annotated namespaces only, whose annotation registry.akua.dev/workspaces "
+        "names the workspace, or any that lacks the annotation too. Default: annotated (with a state folder: any). Reserved "
+        "namespaces such as kube-system never.",
     )
     containerd_config_path: str = _setting(
         "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
@@ -184,6 +185,11 @@ class Settings:
     def in_cluster(self) -> bool:
         """Whether the state, and with it certificates without files, is a cluster's."""
         return self.state == "kubernetes"
+
+    @property
+    def takes_unannotated(self) -> bool:
+        """Whether installs may go to namespaces that do not say so. Whoever may write a state folder owns all that is in it."""
+        return self.target_namespaces == "any" or (not self.target_namespaces and not self.in_cluster)
 
     @property
     def proxy_tls(self) -> bool:

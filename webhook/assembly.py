@@ -83,7 +83,8 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: T
     local = TargetCluster(store)
     references = InstallReferences(store.index)
     clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
-    admittance = Admittance(unsaid=settings.target_namespaces == "any")
+    unannotated = settings.takes_unannotated
+    admittance = Admittance(unannotated, temporary=unannotated and settings.in_cluster)
     provisioner = Provisioner(settings.host, control_plane_id(store), admittance)
     minting = Minting(settings.host, settings.install_token_lifetime)
     events = event_recorder(settings, store, telemetry, "akua-webhook")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import chain
 
 import typer
 from rich.text import Text
@@ -13,7 +14,7 @@ from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import show_json, show_rows
 from control.doctor.finding import Check, Finding, bad, condensed, good
 from control.doctor.machine import certificate_files, name_check, server_checks
-from control.doctor.resources import credential_checks, install_checks
+from control.doctor.resources import credential_checks, install_checks, label_checks
 from control.doctor.trail import audit_check
 from control.session import opened
 from programs.invocation import Invocation
@@ -76,7 +77,8 @@ async def _state(settings: Settings, workspace: str) -> AsyncIterator[Check]:
             yield good("state", f"read: {counts}")
             for problem in store.problems():
                 yield bad("state", str(problem))
-            for check in (*credential_checks(index, workspace), *install_checks(index, workspace)):
+            checks = label_checks(index, workspace), credential_checks(index, workspace), install_checks(index, workspace)
+            for check in chain.from_iterable(checks):
                 yield check
     except AkuaError as error:
         yield bad("state", str(error))

@@ -24,6 +24,7 @@ from control.install.lifecycle import (
 from control.session import Session
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Install
+from registry_access.model.resources.install import Standing
 from registry_access.settings import duration
 
 install_app = typer.Typer(help="Deployments: the unit of tokens, entitlement, audit and revocation.", no_args_is_help=True)
@@ -172,10 +173,9 @@ def delete(
 
 
 def _state(found: Install) -> Text:
-    if found.revoked:
-        return Text("revoked", "red")
-    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
-        return Text("expired", "red")
+    standing = found.standing(datetime.now(UTC))
+    if standing is not Standing.GOOD:
+        return Text(str(standing), "red")
     failing = next((condition for condition in found.status.conditions if condition.status == "False"), None)
     return Text(f"{failing.reason}: {failing.message}", "yellow") if failing else Text("ready", "green")
 

@@ -10,11 +10,22 @@ from typing import TypeVar
 from control.doctor.finding import EXPIRY_WARNING_DAYS, Check, bad, good, warning
 from control.duration import span
 from registry_access.model.resources import Condition, Install, RegistryCredential
+from registry_access.model.resources.install import Standing
+from registry_access.model.resources.metadata import TAKES_ANNOTATION
 from registry_access.model.workspace_secret import SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
+from webhook.install_sync.admittance import Admittance
 
 R = TypeVar("R", RegistryCredential, Install)
+_SHOWN = 5
 _READY, _SYNCED, _VERIFIED = "Ready", "Synced", "Verified"
+
+
+def label_checks(index: ResourceIndex, workspace: str = "") -> list[Check]:
+    """A line for each namespace whose resources have no effect, because it is not a workspace."""
+    owners = (*index.installs(), *index.products(), *index.all_credentials())
+    names = sorted({item.workspace for item in owners if workspace in ("", item.workspace)})
+    return [bad(f"workspace {name}", problem) for name in names if (problem := index.workspace_problem(name))]
 
 
 def credential_checks(index: ResourceIndex, workspace: str = "", *, unseen_secrets: Collection[str] = ()) -> list[Check]:
@@ -36,6 +47,8 @@ def _of(workspace: str, resources: Iterable[R]) -> list[R]:
 
 def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -> Check:
     name = f"credential {item.workspace}/{item.metadata.name}"
+    if problem := index.workspace_problem(item.workspace):
+        return bad(name, problem)
     if item.disabled:
         return warning(name, f"is disabled; `akua credential enable {item.metadata.name}` restores it")
     secret = resolve_secret(item, partial(index.secret, item.workspace)) if seen else None
@@ -56,12 +69,15 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
     failed = [target for target in item.status.targets if not target.synced]
     if item.deleting:
         return warning(name, "is being deleted; the install sync takes back what it wrote")
+    if problem := index.workspace_problem(item.workspace):
+        return bad(name, problem)
     if item.product and index.product(item.workspace, item.product) is None:
         return bad(name, f"product {item.product} does not exist; create it, or name another")
-    if item.revoked:
-        return warning(name, f"is revoked; {command} restores it")
-    if item.expires_at is not None and item.expires_at <= now:
-        return warning(name, f"expired at {item.expires_at:%Y-%m-%d}; set a later spec.expiresAt")
+    match item.standing(now):
+        case Standing.REVOKED:
+            return warning(name, f"is revoked; {command} restores it")
+        case Standing.EXPIRED:
+            return warning(name, f"expired at {item.expires_at:%Y-%m-%d}; set a later spec.expiresAt")
     if failed:
         return bad(name, f"namespace {failed[0].namespace}: {failed[0].message}")
     if problem := _failed(item.status.conditions, _READY) or _failed(item.status.conditions, _SYNCED):
@@ -70,7 +86,25 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
         return bad(name, "the token in its pull Secrets has expired: the install sync does not renew it, see the leader's log")
     if item.expires_at is not None and (left := (item.expires_at - now).total_seconds()) < EXPIRY_WARNING_DAYS * 86400:
         return warning(name, f"expires in {span(left)}; set a later spec.expiresAt if it is to go on")
+    if open_only := _open_only_by_setting(item, index):
+        return warning(name, open_only)
     return good(name, item.product or ", ".join(map(str, item.repositories)))
+
+
+def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
+    """What AKUA_TARGET_NAMESPACES=annotated, the default in a cluster, would withdraw from where it is now."""
+    if not index.sees_namespaces or item.kubeconfig_secret:
+        return ""
+    annotated = Admittance(unannotated=False)
+    known = {target.namespace: index.namespace(target.namespace) for target in item.status.targets if target.synced}
+    closed = sorted(name for name, space in known.items() if space is not None and not annotated.takes(space, item.workspace))
+    if not closed:
+        return ""
+    shown = ", ".join(closed[:_SHOWN]) + (f" and {len(closed) - _SHOWN} more" if len(closed) > _SHOWN else "")
+    return (
+        f"AKUA_TARGET_NAMESPACES=annotated, which is the default, would withdraw it from {shown}; first run "
+        f"kubectl annotate namespace {closed[0]} {TAKES_ANNOTATION}={item.workspace}"
+    )
 
 
 def _failed(conditions: Sequence[Condition], type: str) -> str:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from control.session import Session
-from registry_access.model.entitlement import entitlement_of
 from registry_access.model.resources import Install, Key, Kind, Resource
+from registry_access.model.resources.install import Standing
 
 MAY_PULL = "may pull"
 
@@ -62,9 +62,7 @@ async def delete_install(session: Session, name: str) -> None:
 
 def entitlement(session: Session, install: Install) -> list[str]:
     """The patterns that the install may pull, those of its product included."""
-    product = session.index.product(session.workspace, install.product) if install.product else None
-    patterns = entitlement_of(install.repositories, product.repositories if product else ()).patterns
-    return [str(pattern) for pattern in patterns]
+    return [str(pattern) for pattern in session.index.entitlement(install).patterns]
 
 
 def install_state(session: Session, name: str) -> str:
@@ -72,7 +70,5 @@ def install_state(session: Session, name: str) -> str:
     install = session.index.get(Key(Kind.INSTALL, session.workspace, name))
     if not isinstance(install, Install) or install.deleting:
         return "deleted"
-    if install.revoked:
-        return "revoked"
-    expired = install.expires_at is not None and install.expires_at <= datetime.now(UTC)
-    return "expired" if expired else MAY_PULL
+    standing = install.standing(datetime.now(UTC))
+    return MAY_PULL if standing is Standing.GOOD else str(standing)

@@ -6,15 +6,17 @@ anything changes. docs/request-handling.md is the same list for people.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.gates.credential_choice import choose_credential
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
-from registry_access.model.entitlement import entitlement_of
 from registry_access.model.resources import Install, RegistryCredential
+from registry_access.model.resources.install import Standing
 from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import HeldSecrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,18 @@ class InstallIdentity:
     generation: int
 
 
+def _current(workspace: str) -> HeldSecrets:
+    return HeldSecrets(0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When and how sure: `staleness` and `limit` in seconds."""
+    """When and how sure: `staleness` and `limit` in seconds. `secrets` says the same of a workspace's Secrets."""
 
     now: datetime
     staleness: float
     limit: float
+    secrets: Callable[[str], HeldSecrets] = _current
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +52,39 @@ class Authorization:
     secret: ResolvedSecret | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the gates are asked about."""
+
+    identity: InstallIdentity
+    registry: str
+    repository: str
+    index: ResourceIndex
+    moment: Moment
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one gate finds and a later one needs."""
+
+    install: Install | None = None
+    credential: RegistryCredential | None = None
+    secret: ResolvedSecret | None = None
+
+
 def authorize(
     decision: Decision, identity: InstallIdentity, registry: str, repository: str, index: ResourceIndex, moment: Moment
 ) -> Authorization:
     """`decision` with gates 3 to 6 behind it, up to the first that fails."""
-    found = check_install(identity, index, moment.now)
-    if isinstance(found, GateResult):
-        return Authorization(decision.extended(found))
-    entitled = _check_entitlement(found, registry, repository, index)
-    decision = decision.extended(passed(Gate.INSTALL, f"install {found.metadata.name}"), entitled)
-    if not entitled.passed:
-        return Authorization(decision)
-    login = _check_credential(identity.workspace, registry, repository, index)
-    if isinstance(login, GateResult):
-        return Authorization(decision.extended(login))
-    credential, secret = login
-    decision = decision.extended(_credential_passed(credential, secret), check_freshness(moment))
-    return Authorization(decision, credential, secret)
+    question, found = _Question(identity, registry, repository, index, moment), _Found()
+    for gate in GATES:
+        result = gate(question, found)
+        if result is None:
+            continue
+        decision = decision.extended(result)
+        if not result.passed:
+            break
+    return Authorization(decision, found.credential, found.secret)
 
 
 def explain(
@@ -71,16 +94,9 @@ def explain(
 
     Entitlement is left out when there is no install of that name to ask about.
     """
-    found = check_install(identity, index, moment.now)
-    if isinstance(found, GateResult):
-        decision, install = decision.extended(found), index.install(identity.workspace, identity.install)
-    else:
-        decision, install = decision.extended(passed(Gate.INSTALL, f"install {found.metadata.name}")), found
-    if install is not None:
-        decision = decision.extended(_check_entitlement(install, registry, repository, index))
-    login = _check_credential(identity.workspace, registry, repository, index)
-    decision = decision.extended(login if isinstance(login, GateResult) else _credential_passed(*login))
-    return decision.extended(check_freshness(moment))
+    question, found = _Question(identity, registry, repository, index, moment), _Found()
+    results = [gate(question, found) for gate in GATES]
+    return decision.extended(*(result for result in results if result is not None))
 
 
 def credential_withdrawn(credential: RegistryCredential | None, index: ResourceIndex) -> GateResult | None:
@@ -112,56 +128,96 @@ def check_install(identity: InstallIdentity, index: ResourceIndex, now: datetime
             f"the token is of generation {identity.generation}, install {name} is at {install.token_generation}; "
             f"`akua install token {name}` gives one of these",
         )
-    if install.revoked:
-        return _install(Reason.INSTALL_REVOKED, f"install {name} is revoked; `akua install restore {name}` restores it")
-    if install.expires_at is not None and install.expires_at <= now:
-        return _install(
-            Reason.INSTALL_EXPIRED, f"install {name} expired at {install.expires_at:%Y-%m-%d %H:%M}Z; set a later spec.expiresAt"
-        )
+    if problem := index.workspace_problem(identity.workspace):
+        return _install(Reason.NOT_A_WORKSPACE, problem)
+    match install.standing(now):
+        case Standing.REVOKED:
+            return _install(Reason.INSTALL_REVOKED, f"install {name} is revoked; `akua install restore {name}` restores it")
+        case Standing.EXPIRED:
+            detail = f"install {name} expired at {install.expires_at:%Y-%m-%d %H:%M}Z; set a later spec.expiresAt"
+            return _install(Reason.INSTALL_EXPIRED, detail)
     return install
 
 
-def check_freshness(moment: Moment) -> GateResult:
-    """Gate 6: was what the other gates read proven current?"""
-    if moment.staleness <= moment.limit:
-        return passed(Gate.FRESHNESS, f"proven {moment.staleness:.1f} s ago")
-    age = "never" if moment.staleness == float("inf") else f"{moment.staleness:.0f} s ago"
-    return GateResult(
-        Gate.FRESHNESS,
-        Reason.STATE_STALE,
-        f"the state was last proven current {age}, the limit is {moment.limit:g} s; a revocation could be missing",
-    )
+def _install_gate(question: _Question, found: _Found) -> GateResult:
+    answer = check_install(question.identity, question.index, question.moment.now)
+    if isinstance(answer, GateResult):
+        # One that is refused can still be asked what it is entitled to.
+        found.install = question.index.install(question.identity.workspace, question.identity.install)
+        return answer
+    found.install = answer
+    return passed(Gate.INSTALL, f"install {answer.metadata.name}")
 
 
-def _check_entitlement(install: Install, registry: str, repository: str, index: ResourceIndex) -> GateResult:
-    product = index.product(install.metadata.namespace, install.product) if install.product else None
-    entitlement = entitlement_of(install.repositories, product.repositories if product else ())
-    pattern = entitlement.covers(registry, repository)
+def _entitlement_gate(question: _Question, found: _Found) -> GateResult | None:
+    install, index = found.install, question.index
+    if install is None:
+        return None
+    pattern = index.entitlement(install).covers(question.registry, question.repository)
     if pattern is not None:
         return passed(Gate.ENTITLEMENT, f"covered by {pattern}")
     name = install.metadata.name
-    if install.product and product is None:
+    if install.product and index.product(install.workspace, install.product) is None:
         detail = f"install {name} is of product {install.product}, which does not exist; create it, or name another"
     else:
         source = f"product {install.product}" if install.product else "its spec.repositories"
-        detail = f"install {name} is not entitled to {registry}/{repository}: {source} does not include it"
+        detail = f"install {name} is not entitled to {question.registry}/{question.repository}: {source} does not include it"
     return GateResult(Gate.ENTITLEMENT, Reason.NOT_ENTITLED, detail)
 
 
-def _check_credential(
-    workspace: str, registry: str, repository: str, index: ResourceIndex
-) -> tuple[RegistryCredential, ResolvedSecret] | GateResult:
-    chosen = choose_credential(index.credentials(workspace, registry), workspace, registry, repository)
+def _credential_gate(question: _Question, found: _Found) -> GateResult:
+    workspace, index, moment = question.identity.workspace, question.index, question.moment
+    candidates = index.credentials(workspace, question.registry)
+    chosen = choose_credential(candidates, workspace, question.registry, question.repository)
     if isinstance(chosen, GateResult):
         return chosen
+    found.credential = chosen
     secret = resolve_secret(chosen, lambda name: index.secret(workspace, name))
     if isinstance(secret, SecretProblem):
+        held = moment.secrets(workspace)
+        if held.staleness > moment.limit:
+            return _unreadable(Gate.CREDENTIAL, workspace, held)
         return GateResult(Gate.CREDENTIAL, secret.reason, secret.detail)
-    return chosen, secret
+    found.secret = secret
+    return passed(Gate.CREDENTIAL, f"credential {chosen.metadata.name}, secret version {secret.version}")
 
 
-def _credential_passed(credential: RegistryCredential, secret: ResolvedSecret) -> GateResult:
-    return passed(Gate.CREDENTIAL, f"credential {credential.metadata.name}, secret version {secret.version}")
+def _freshness_gate(question: _Question, found: _Found) -> GateResult:
+    """Was what the other gates read proven current? Of Secrets only those of this workspace count, and only if one is used."""
+    moment, workspace = question.moment, question.identity.workspace
+    if moment.staleness > moment.limit:
+        detail = (
+            f"the state was last proven current {_age(moment.staleness)}, the limit is {moment.limit:g} s; "
+            "a revocation could be missing"
+        )
+        return GateResult(Gate.FRESHNESS, Reason.STATE_STALE, detail)
+    uses_secret = found.secret is not None and found.credential is not None and found.credential.secret_name is not None
+    held = moment.secrets(workspace) if uses_secret else HeldSecrets(0.0)
+    if held.staleness > moment.limit:
+        return _unreadable(Gate.FRESHNESS, workspace, held)
+    return passed(Gate.FRESHNESS, f"proven {max(moment.staleness, held.staleness):.1f} s ago")
+
+
+# Docs, audit rows and `akua explain` count gates 1 and 2 before these, and 7 and 8 behind them.
+GATES: tuple[Callable[[_Question, _Found], GateResult | None], ...] = (
+    _install_gate,
+    _entitlement_gate,
+    _credential_gate,
+    _freshness_gate,
+)
+
+
+def _unreadable(gate: Gate, workspace: str, held: HeldSecrets) -> GateResult:
+    why = f": {held.problem}" if held.problem else ""
+    detail = (
+        f"the Secrets of workspace {workspace} cannot be read (last proven current {_age(held.staleness)}){why}; in a cluster "
+        "the RoleBinding akua-proxy of that namespace gives access, and is created again when it is deleted"
+    )
+    return GateResult(gate, Reason.SECRETS_UNREADABLE, detail)
+
+
+def _age(staleness: float) -> str:
+    return "never" if staleness == float("inf") else f"{staleness:.0f} s ago"
 
 
 def _install(reason: Reason, detail: str) -> GateResult:

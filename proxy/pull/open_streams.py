@@ -14,7 +14,7 @@ from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.index import Change, ResourceIndex, Unsubscribe
 
 logger = logging.getLogger(__name__)
-_DECIDING = frozenset({Kind.INSTALL, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.SECRET})
+_DECIDING = frozenset({Kind.NAMESPACE, Kind.INSTALL, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.SECRET})
 
 
 @dataclass(eq=False, slots=True)
@@ -72,7 +72,8 @@ class OpenStreams:
         return sum(len(streams) for streams in self._by_workspace.values())
 
     def _changed(self, change: Change) -> None:
-        for stream in tuple(self._by_workspace.get(change.key.namespace, ())):
+        workspace = change.key.name if change.key.kind is Kind.NAMESPACE else change.key.namespace
+        for stream in tuple(self._by_workspace.get(workspace, ())):
             self._recheck(stream)
 
     async def _tick(self) -> None:

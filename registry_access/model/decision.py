@@ -38,12 +38,14 @@ class Reason(StrEnum):
     INSTALL_REPLACED = "install-replaced"
     INSTALL_REVOKED = "install-revoked"
     INSTALL_EXPIRED = "install-expired"
+    NOT_A_WORKSPACE = "not-a-workspace"
     NOT_ENTITLED = "not-entitled"
     CREDENTIAL_MISSING = "credential-missing"
     CREDENTIAL_DISABLED = "credential-disabled"
     CREDENTIAL_AMBIGUOUS = "credential-ambiguous"
     SECRET_MISSING = "secret-missing"  # noqa: S105
     SECRET_INVALID = "secret-invalid"  # noqa: S105
+    SECRETS_UNREADABLE = "secrets-unreadable"
     STATE_STALE = "state-stale"
     AUDIT_UNAVAILABLE = "audit-unavailable"
     UPSTREAM_UNAUTHORIZED = "upstream-unauthorized"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from registry_access.model.entitlement import Entitlement, entitlement_of
 from registry_access.model.resources import (
     Install,
     Key,
@@ -23,6 +24,7 @@ from registry_access.model.resources import (
     Resource,
     Secret,
 )
+from registry_access.model.resources.metadata import RESERVED_NAMESPACES, WORKSPACE_LABEL
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R", Namespace, Secret, RegistryCredential, Product, Install, PullGrant)
@@ -55,9 +57,13 @@ class ResourceIndex:
 
     `install` and `credentials`, which decide about pulls, leave out objects that are deleted and only held back by a
     finalizer; `get` and `of_kind`, which controllers work from, show them.
+
+    `sees_namespaces`: every namespace that exists is in the index. In a folder none need be, and a person may not be allowed to
+    list a cluster's; a namespace that is not in the index may then be a workspace all the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sees_namespaces: bool = False) -> None:
+        self.sees_namespaces = sees_namespaces
         self._by_kind: dict[Kind, dict[Key, Resource]] = {kind: {} for kind in Kind}
         self._credentials: dict[tuple[str, str], tuple[RegistryCredential, ...]] = {}
         self._grants: dict[str, tuple[PullGrant, ...]] = {}
@@ -77,6 +83,11 @@ class ResourceIndex:
 
     def product(self, workspace: str, name: str) -> Product | None:
         return self._find(Kind.PRODUCT, Product, workspace, name)
+
+    def entitlement(self, install: Install) -> Entitlement:
+        """What `install` may pull: its own repositories, and its product's if that exists."""
+        product = self.product(install.workspace, install.product) if install.product else None
+        return entitlement_of(install.repositories, product.repositories if product else ())
 
     def secret(self, namespace: str, name: str) -> Secret | None:
         return self._find(Kind.SECRET, Secret, namespace, name)
@@ -114,8 +125,27 @@ class ResourceIndex:
         return self._all(Kind.PULL_GRANT, PullGrant)
 
     def workspaces(self) -> Sequence[str]:
-        """Names of the namespaces that are workspaces, sorted."""
+        """Names of the namespaces that are labelled as workspaces, sorted."""
         return sorted(self._workspaces)
+
+    def workspace_problem(self, name: str) -> str:
+        """Why the namespace `name` is not a workspace, and the way out; "" when it is one.
+
+        What is in such a namespace has no effect: no token is made for it, no pull is allowed, no grant is written.
+        """
+        namespace = self.namespace(name)
+        if name in RESERVED_NAMESPACES:
+            return f"namespace {name} is reserved and cannot be a workspace; use another namespace"
+        if namespace is None:
+            return f"namespace {name} does not exist" if self.sees_namespaces else ""
+        if namespace.deleting:
+            return f"namespace {name} is being deleted"
+        if namespace.is_workspace:
+            return ""
+        return (
+            f"namespace {name} is not a workspace: it does not have the label {WORKSPACE_LABEL}=true; a cluster administrator "
+            f"can add it (kubectl label namespace {name} {WORKSPACE_LABEL}=true)"
+        )
 
     def subscribe(self, subscriber: Subscriber, kinds: Collection[Kind] | None = None) -> Unsubscribe:
         """Calls `subscriber` after each change of `kinds` (None: all), at once and in order. It must not block."""
@@ -182,7 +212,7 @@ class ResourceIndex:
             _insert(self._credentials, (resource.metadata.namespace, resource.registry), resource)
         elif isinstance(resource, PullGrant) and not resource.deleting:
             _insert(self._grants, resource.metadata.namespace, resource)
-        elif isinstance(resource, Namespace) and resource.is_workspace:
+        elif isinstance(resource, Namespace) and resource.is_workspace and not resource.deleting:
             self._workspaces[resource.metadata.name] = None
 
     def _unlist(self, resource: Resource) -> None:

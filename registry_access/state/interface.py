@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from registry_access.model.errors import InvalidManifest
@@ -10,6 +11,18 @@ from registry_access.model.resources import Key, Resource
 from registry_access.state.index import ResourceIndex
 
 Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSecrets:
+    """How current what is held of a workspace's Secrets is.
+
+    `staleness`: seconds since it was last proven, inf when nothing is held. `problem`: why it cannot be proven now, in the
+    server's own words; "" when nothing is wrong.
+    """
+
+    staleness: float
+    problem: str = ""
 
 
 class StateStore(Protocol):
@@ -28,7 +41,14 @@ class StateStore(Protocol):
         ...
 
     def staleness(self) -> float:
-        """Seconds, on the monotonic clock, since the index was last proven current through the watch; inf before the first."""
+        """Seconds, on the monotonic clock, since the index was last proven current through the watch; inf before the first.
+
+        Of all but workspaces' Secrets, which are each workspace's own affair: see `secrets_of`.
+        """
+        ...
+
+    def secrets_of(self, workspace: str) -> HeldSecrets:
+        """How current the Secrets of a workspace are."""
         ...
 
     def problems(self) -> Sequence[InvalidManifest]:

@@ -212,6 +212,7 @@ def test_no_webhook_at_all(tenant: Tenant, namespace: str) -> None:
     installation, cluster = tenant.installation, tenant.installation.cluster
     closed = namespace
     cluster.kubectl("label", "namespace", closed, f"{FAIL_CLOSED}=true")
+    cluster.kubectl("annotate", "namespace", closed, f"registry.akua.dev/workspaces={tenant.workspace}")
     targets = json.dumps({"spec": {"targets": [{"namespace": tenant.namespace}, {"namespace": closed}]}})
     tenant.in_workspace("patch", "install", INSTALL, "--type=merge", "-p", targets)
     until(lambda: cluster.kubectl("-n", closed, "get", "pullgrants", "-o", "name"), seconds=PATIENCE)

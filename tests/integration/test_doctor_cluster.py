@@ -32,13 +32,13 @@ Found = dict[str, tuple[str, str]]
 
 def workspace() -> list[dict[str, Any]]:
     """acme with a credential, a product, and the install shop that goes to shop-prod."""
-    label = {"registry.akua.dev/workspace": "true"}
+    label, takes = {"registry.akua.dev/workspace": "true"}, {"registry.akua.dev/workspaces": "acme"}
     metadata = {"namespace": "acme"}
     credential = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
     install = {"product": "storefront", "targets": [{"namespace": "shop-prod", "podSelector": {"matchLabels": {"app": "shop"}}}]}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "acme", "labels": label}},
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop-prod"}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop-prod", "annotations": takes}},
         {
             "apiVersion": "v1",
             "kind": "Secret",

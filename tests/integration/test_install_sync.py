@@ -35,8 +35,11 @@ spec:
 
 def namespaces(plane: ControlPlane, *names: str) -> None:
     for name in names:
-        labels = {"registry.akua.dev/workspace": "true"} if name == "acme" else {}
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        # acme is the workspace, and whose installs the others take.
+        said = {"labels": {"registry.akua.dev/workspace": "true"}}
+        if name != "acme":
+            said = {"annotations": {"registry.akua.dev/workspaces": "acme"}}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **said}}
         plane.kubectl("apply", "-f", "-", input=json.dumps(body))
 
 

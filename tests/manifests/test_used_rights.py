@@ -120,6 +120,7 @@ def objects(authority: str, upstream: UpstreamRegistry) -> list[Manifest]:
         return {"apiVersion": version, "kind": kind, "metadata": {"namespace": "rights", "name": name}, **parts}
 
     workspace = {"name": "rights", "labels": {"registry.akua.dev/workspace": "true"}}
+    takes = {"registry.akua.dev/workspaces": "rights"}
     credential = {
         "registry": authority,
         "type": "Basic",
@@ -129,7 +130,7 @@ def objects(authority: str, upstream: UpstreamRegistry) -> list[Manifest]:
     }
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": workspace},
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rights-prod"}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rights-prod", "annotations": takes}},
         of_workspace("Secret", "upstream", stringData={"username": upstream.username, "password": upstream.password}),
         of_workspace("RegistryCredential", "upstream", spec=credential),
         of_workspace("Product", "app", spec={"repositories": [f"{authority}/acme/app"]}),

@@ -19,6 +19,7 @@ from registry_access.model.resources.metadata import (
     INSTALL_SYNC_MANAGER,
     SECRET_LABEL,
     SYSTEM_NAMESPACE,
+    TAKES_ANNOTATION,
     VERSION_LABEL,
     WORKSPACE_LABEL,
 )
@@ -97,7 +98,8 @@ class LargeWorld:
         for number in range(self.size.workspaces):
             yield _namespace(self.workspace(number), {WORKSPACE_LABEL: "true"})
         for number in range(self.size.namespaces - self.size.workspaces):
-            yield _namespace(f"team-{number:05}", {"team": f"t{number % 100}", "environment": "production"})
+            labels = {"team": f"t{number % 100}", "environment": "production"}
+            yield _namespace(f"team-{number:05}", labels, {TAKES_ANNOTATION: "*"})
 
     def _workspace_objects(self, workspace: str) -> Iterator[Manifest]:
         for number in range(_PRODUCTS):
@@ -147,8 +149,9 @@ def _product(number: int) -> str:
     return f"product-{number % _PRODUCTS}"
 
 
-def _namespace(name: str, labels: dict[str, str] | None = None) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}
+def _namespace(name: str, labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None) -> Manifest:
+    metadata = {"name": name, "labels": labels or {}, "annotations": annotations or {}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def _resource(kind: str, workspace: str, name: str, spec: Manifest) -> Manifest:

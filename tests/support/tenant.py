@@ -151,8 +151,8 @@ def tenant(installation: Installation) -> Iterator[Tenant]:
 
 
 def _manifests(made: Tenant) -> Sequence[dict[str, Any]]:
-    def namespace(name: str, **labels: str) -> dict[str, Any]:
-        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    def namespace(name: str, **metadata: dict[str, str]) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **metadata}}
 
     def resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
         metadata = {"name": name, "namespace": made.workspace}
@@ -160,8 +160,8 @@ def _manifests(made: Tenant) -> Sequence[dict[str, Any]]:
 
     registry = made.installation.registry.authority
     return (
-        namespace(made.workspace, **{"registry.akua.dev/workspace": "true"}),
-        namespace(made.namespace),
+        namespace(made.workspace, labels={"registry.akua.dev/workspace": "true"}),
+        namespace(made.namespace, annotations={"registry.akua.dev/workspaces": made.workspace}),
         credential_secret(made.workspace, made.username, made.password),
         resource("RegistryCredential", CREDENTIAL, {"registry": registry, "type": "Basic", "secretName": CREDENTIAL}),
         resource("Product", "storefront", {"repositories": [f"{registry}/{made.name}/*"]}),

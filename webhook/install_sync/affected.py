@@ -38,7 +38,8 @@ class Affected:
             case Kind.NAMESPACE:
                 before, after = (_namespace(item) for item in (change.before, change.after))
                 found = self._references.targeting(before, after)
-                return found.union(self._references.of_workspace(name)) if _asked(before) != _asked(after) else found
+                owns = _is_workspace(before) != _is_workspace(after) or _asked(before) != _asked(after)
+                return found.union(self._references.of_workspace(name)) if owns else found
             case _:
                 return self._concerned(change)
 
@@ -71,6 +72,10 @@ class Affected:
 
 def _namespace(resource: object) -> Namespace | None:
     return resource if isinstance(resource, Namespace) else None
+
+
+def _is_workspace(namespace: Namespace | None) -> bool | None:
+    return None if namespace is None else namespace.is_workspace and not namespace.deleting
 
 
 def _asked(namespace: Namespace | None) -> str:

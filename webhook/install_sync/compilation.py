@@ -50,7 +50,7 @@ def place(
         else:
             selector = target.namespace_selector
             matched = (space for space in namespaces if selector is None or selector.matches(space.metadata.labels))
-            found = [space.metadata.name for space in matched if takes(space)]
+            found = [space.metadata.name for space in matched if takes(space) and not space.is_reserved]
         for namespace in sorted(found):
             # The first target that names a namespace decides which of its pods.
             placed.setdefault(namespace, Placement(namespace, target.pod_selector))

@@ -37,6 +37,12 @@ class Provisioner:
         """Why nothing of `install` may be in a namespace; "" when it may."""
         return self._admittance_of(cluster).refusal(namespace, cluster.namespace(namespace), install.workspace)
 
+    def reminders(self, cluster: TargetCluster, install: Install, placements: Sequence[Placement]) -> list[str]:
+        """What a change of AKUA_TARGET_NAMESPACES would withdraw, a sentence for each namespace."""
+        admittance = self._admittance_of(cluster)
+        found = (admittance.reminder(cluster.namespace(each.namespace), install.workspace) for each in placements)
+        return [each for each in found if each]
+
     def _admittance_of(self, cluster: TargetCluster) -> Admittance:
         return Admittance() if cluster.name else self._admittance
 

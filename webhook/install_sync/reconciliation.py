@@ -23,7 +23,7 @@ from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
 from webhook.install_sync.removal import ClustersToClear, Removal
 from webhook.install_sync.reporting import Reporting
 from webhook.install_sync.requests import SyncRequest, sync_request
-from webhook.install_sync.status import Findings, cluster_condition, ready_condition, synced_condition
+from webhook.install_sync.status import Findings, cluster_condition, not_a_workspace, ready_condition, synced_condition
 
 
 class Clusters(ClustersToClear, Protocol):
@@ -85,6 +85,8 @@ class Reconciler:
         request = sync_request(install, self._store.index.namespace(workspace))
         asked = request.is_open(install.status) and request != self._answered.get((workspace, name))
         answered = request if asked else None
+        if problem := self._store.index.workspace_problem(workspace):
+            return await self._withdraw(install, problem, answered)
         product = self._store.index.product(workspace, install.product) if install.product else None
         ready = ready_condition(install, product, datetime.fromtimestamp(now, UTC))
         try:
@@ -114,13 +116,25 @@ class Reconciler:
             progress.install = await self._removal.leave(progress.install, cluster)
         except AkuaError as error:
             problem = str(error)
-        synced = synced_condition(install, progress.targets, overlaps(cluster, install, placements))
+        reminders = self._provisioner.reminders(cluster, install, placements)
+        synced = synced_condition(install, progress.targets, overlaps(cluster, install, placements), reminders)
         found = Findings((ready, synced), progress.targets, token, answered, progress.wrote)
         await self._report(progress.install, found)
         again = [token.renew_at, *([now + cluster.recheck_seconds] if cluster.recheck_seconds else [])]
         if install.expires_at is not None and install.expires_at.timestamp() > now:
             again.append(install.expires_at.timestamp())  # the Ready condition changes then
         return Outcome(min(again), problem)
+
+    async def _withdraw(self, install: Install, problem: str, answered: SyncRequest | None) -> Outcome:
+        """Takes back everything of an install whose namespace is not a workspace (any more): it has no token and no grant."""
+        self._last.pop((install.workspace, install.metadata.name), None)
+        left = ""
+        try:
+            install = await self._removal.leave(install, None)
+        except AkuaError as error:
+            left = str(error)
+        await self._report(install, Findings(not_a_workspace(install, problem), targets=(), answered=answered))
+        return Outcome(problem=left)
 
     async def _report(self, install: Install, found: Findings) -> None:
         await self._reporting.report(install, found)
@@ -129,7 +143,10 @@ class Reconciler:
             self._answered[install.workspace, install.metadata.name] = found.answered
 
     def bundle(self, install: Install) -> list[Mapping[str, Any]]:
-        """The very objects that provisioning applies, for `kubectl apply` in a cluster that nobody may reach into."""
+        """The very objects that provisioning applies, for `kubectl apply` in a cluster that nobody may reach into.
+
+        Raises InvalidInput as `token` does.
+        """
         product = self._store.index.product(install.workspace, install.product) if install.product else None
         token = self.token(install)
         objects: list[Mapping[str, Any]] = []
@@ -139,7 +156,12 @@ class Reconciler:
         return objects
 
     def token(self, install: Install) -> InstallToken:
-        """The install's token as its pull Secrets in this cluster have it, or a new one where there is none."""
+        """The install's token as its pull Secrets in this cluster have it, or a new one where there is none.
+
+        Raises InvalidInput when the install's namespace is not a workspace, so that no token of it opens anything.
+        """
+        if problem := self._store.index.workspace_problem(install.workspace):
+            raise InvalidInput(problem)
         return self._token(install, self._clusters.local)
 
     def lane(self, workspace: str, name: str) -> str:

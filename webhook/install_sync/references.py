@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from registry_access.model.label_selector import LabelSelector
 from registry_access.model.resources import Install, Kind, Namespace
 from registry_access.state.index import Change, ResourceIndex
-from webhook.install_sync.admittance import said_by
+from webhook.install_sync.admittance import named_by
 from webhook.install_sync.ownership import Name
 
 K = TypeVar("K", bound=Hashable)
@@ -104,4 +104,4 @@ class InstallReferences:
 
 def _differs(before: Namespace, after: Namespace) -> bool:
     """In what decides about every install there, whatever its labels."""
-    return before.deleting != after.deleting or said_by(before) != said_by(after)
+    return before.deleting != after.deleting or named_by(before) != named_by(after)

@@ -64,11 +64,17 @@ class Removal:
             install = await self._with_clusters(install, {*install.status.clusters, secret})
         return install
 
-    async def leave(self, install: Install, stay: TargetCluster) -> Install:
-        """Clears the clusters where an install was before it was sent to `stay`. Raises StateError when one is left to try."""
+    async def leave(self, install: Install, stay: TargetCluster | None) -> Install:
+        """Clears the clusters where an install was before it was sent to `stay`; None: it is to be nowhere.
+
+        Raises StateError when one is left to try.
+        """
         if stay is not self.clusters.local:
             await self.provisioner.remove(self.clusters.local, *_name(install))
-        left = self._known_remotes(install) - {install.kubeconfig_secret}
+        # A kubeconfig that nothing was ever written with need not be connected to in order to clear.
+        left = {*install.status.clusters, *self._remotes.get(_name(install), ())} - (
+            {install.kubeconfig_secret} if stay else set()
+        )
         for secret in sorted(left):
             try:
                 await self._clear(install.workspace, install.metadata.name, secret)
@@ -76,7 +82,7 @@ class Removal:
                 self._tell(install, secret, gone)
             self._remotes.get(_name(install), set()).discard(secret)
             install = await self._with_clusters(install, {*install.status.clusters} - {secret})
-        if REMOTE_FINALIZER in install.metadata.finalizers and not install.kubeconfig_secret:
+        if REMOTE_FINALIZER in install.metadata.finalizers and (stay is None or not install.kubeconfig_secret):
             install = await self._let_go(install)
         return install
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from registry_access.model.errors import AkuaError, InvalidInput
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
 from registry_access.model.resources.field_reader import rfc3339
-from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS
+from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS, Standing
 from webhook.install_sync.minting import InstallToken
 from webhook.install_sync.requests import SyncRequest
 
@@ -25,6 +25,7 @@ class ConditionReason(StrEnum):
     REVOKED = "Revoked"
     EXPIRED = "Expired"
     PRODUCT_MISSING = "ProductMissing"
+    NOT_A_WORKSPACE = "NotAWorkspace"
     PROVISIONED = "Provisioned"
     OVERLAP = "Overlap"
     NO_TARGETS = "NoTargets"
@@ -34,14 +35,23 @@ class ConditionReason(StrEnum):
     WRITING = "Writing"
 
 
+def not_a_workspace(install: Install, problem: str) -> tuple[Condition, Condition]:
+    """Ready and Synced of an install whose namespace is not a workspace, as `ResourceIndex.workspace_problem` says it."""
+    return (
+        _condition(install, READY, "False", ConditionReason.NOT_A_WORKSPACE, f"every pull is refused: {problem}"),
+        _condition(install, SYNCED, "False", ConditionReason.NOT_A_WORKSPACE, f"nothing is written for it: {problem}"),
+    )
+
+
 def ready_condition(install: Install, product: Product | None, now: datetime) -> Condition:
     """Whether pulls of this install can be allowed at all."""
-    if install.revoked:
-        return _condition(
-            install, READY, "False", ConditionReason.REVOKED, "every pull is refused; set spec.revoked to false to restore it"
-        )
-    if install.expires_at is not None and install.expires_at <= now:
-        return _condition(install, READY, "False", ConditionReason.EXPIRED, "every pull is refused; set a later spec.expiresAt")
+    match install.standing(now):
+        case Standing.REVOKED:
+            way_out = "every pull is refused; set spec.revoked to false to restore it"
+            return _condition(install, READY, "False", ConditionReason.REVOKED, way_out)
+        case Standing.EXPIRED:
+            way_out = "every pull is refused; set a later spec.expiresAt"
+            return _condition(install, READY, "False", ConditionReason.EXPIRED, way_out)
     if install.product and product is None:
         return _condition(
             install,
@@ -53,7 +63,9 @@ def ready_condition(install: Install, product: Product | None, now: datetime) ->
     return _condition(install, READY, "True", ConditionReason.ENTITLED, "")
 
 
-def synced_condition(install: Install, targets: Sequence[TargetStatus], overlaps: Sequence[str]) -> Condition:
+def synced_condition(
+    install: Install, targets: Sequence[TargetStatus], overlaps: Sequence[str], reminders: Sequence[str] = ()
+) -> Condition:
     """Whether every target namespace has its grant and Secret."""
     missing = [target for target in targets if not target.synced]
     if missing:
@@ -66,9 +78,10 @@ def synced_condition(install: Install, targets: Sequence[TargetStatus], overlaps
         return _condition(
             install, SYNCED, "True", ConditionReason.NO_TARGETS, "no namespace is named or matched; use `akua install token`"
         )
-    return _condition(
-        install, SYNCED, "True", ConditionReason.PROVISIONED, f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}"
-    )
+    message = f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}"
+    if reminders:
+        message += f"; {'; '.join(reminders[:_SHOWN])}{_more(len(reminders) - _SHOWN)}"
+    return _condition(install, SYNCED, "True", ConditionReason.PROVISIONED, message)
 
 
 def cluster_condition(install: Install, error: AkuaError) -> Condition:

@@ -22,7 +22,7 @@ from control.doctor.cluster.trail import trail_check
 from control.doctor.cluster.view import ClusterView
 from control.doctor.finding import Check, bad, good, warning
 from control.doctor.machine import host_name, readiness_failures, resolved
-from control.doctor.resources import credential_checks, install_checks
+from control.doctor.resources import credential_checks, install_checks, label_checks
 from registry_access.model.errors import StateError
 from registry_access.settings import Settings
 from registry_access.state.cluster_access import cluster_access
@@ -94,6 +94,7 @@ async def _inside(
         leader_check(installation, now),
         await trail_check(settings, installation),
         *state.checks,
+        *label_checks(state.index),
         *credential_checks(state.index, unseen_secrets=state.unseen_secrets),
         *install_checks(state.index),
     ):

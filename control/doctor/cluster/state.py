@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 from control.doctor.finding import Check, bad, good, unseen
 from registry_access.model.errors import InvalidManifest, StateError
-from registry_access.model.resources import Kind
+from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.api import Gone, KubernetesApi
 from registry_access.state.kubernetes.feed import Feed
 from registry_access.state.kubernetes.listing import list_into
-from registry_access.state.kubernetes.resource_path import PLURALS, Scope
+from registry_access.state.kubernetes.resource_path import PLURALS, Scope, object_path
 
 _TARGETS_LOOKED_AT = 50  # namespaces, one by one
 _KINDS = (Kind.NAMESPACE, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.INSTALL)
@@ -46,9 +47,12 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
     remedy = "" if workspace else "; with --workspace, one of your own namespaces can be looked at"
     for kind in _KINDS:
         if kind is Kind.NAMESPACE and workspace:
+            await _read_namespace(api, feed, workspace)
             continue
         if problem := await _read(api, feed, Scope(kind, workspace if kind.namespaced else "")):
             unread.append(unseen(f"state {PLURALS[kind]}", problem + remedy, "cannot be read"))
+        elif kind is Kind.NAMESPACE:
+            state.index.sees_namespaces = True
     secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
     answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
     state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
@@ -58,6 +62,13 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
     state.checks = unread or [good("state", f"read: {counts}")]
     state.checks += [bad("state", str(problem)) for problem in problems]
     return state
+
+
+async def _read_namespace(api: KubernetesApi, feed: Feed, name: str) -> None:
+    """Its label is looked at as far as that is allowed; the member of a workspace may not read its namespace everywhere."""
+    key = Key(Kind.NAMESPACE, "", name)
+    with contextlib.suppress(StateError):
+        feed.put(key, await api.request("GET", object_path(key)))
 
 
 async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> str:

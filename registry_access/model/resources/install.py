@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from sys import intern
 from typing import ClassVar
 
@@ -28,6 +29,14 @@ MAXIMUM_TARGET_STATUS = 2048  # a namespace selector may choose many
 MAXIMUM_CLUSTERS = 16
 MAXIMUM_REQUEST = 253  # of what a person may give a request for a sync as its name
 MAXIMUM_TOKEN_GENERATION = 2**31 - 1
+
+
+class Standing(StrEnum):
+    """Whether an install may pull at all, whatever it is entitled to."""
+
+    GOOD = "good"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,11 @@ class Install(WorkspaceOwned):
     expires_at: datetime | None = None
     token_generation: int = 1
     status: InstallStatus = InstallStatus()
+
+    def standing(self, now: datetime) -> Standing:
+        if self.revoked:
+            return Standing.REVOKED
+        return Standing.EXPIRED if self.expires_at is not None and self.expires_at <= now else Standing.GOOD
 
     @classmethod
     def from_manifest(

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from registry_access.model.resources.field_reader import Origin, Path
-from registry_access.model.resources.metadata import WORKSPACE_LABEL, Identified, Kind, Metadata, manifest_of, read_frame
+from registry_access.model.resources.metadata import (
+    RESERVED_NAMESPACES,
+    WORKSPACE_LABEL,
+    Identified,
+    Kind,
+    Metadata,
+    manifest_of,
+    read_frame,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,12 @@ class Namespace(Identified):
 
     @property
     def is_workspace(self) -> bool:
-        return self.metadata.labels.get(WORKSPACE_LABEL) == "true"
+        """Whether it owns what is in it: labelled as a workspace, and not reserved, whatever its labels."""
+        return not self.is_reserved and self.metadata.labels.get(WORKSPACE_LABEL) == "true"
+
+    @property
+    def is_reserved(self) -> bool:
+        return self.metadata.name in RESERVED_NAMESPACES
 
     @classmethod
     def from_manifest(

@@ -25,7 +25,7 @@ from registry_access.state.directory.mirror import Mirror, unwritable
 from registry_access.state.directory.sidecar import MANAGED
 from registry_access.state.directory.watch import FolderWatch
 from registry_access.state.index import ResourceIndex
-from registry_access.state.interface import Manifest
+from registry_access.state.interface import HeldSecrets, Manifest
 from registry_access.state.manifest import own_manifest, plain
 from registry_access.state.merge_patch import apply_into, merge_into, shape_of
 
@@ -68,6 +68,9 @@ class DirectoryStore:
 
     def staleness(self) -> float:
         return self._watch.staleness() if self._watch else float("inf")
+
+    def secrets_of(self, workspace: str) -> HeldSecrets:
+        return HeldSecrets(self.staleness())
 
     def problems(self) -> Sequence[InvalidManifest]:
         return self._mirror.problems()

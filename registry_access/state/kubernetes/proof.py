@@ -22,7 +22,7 @@ from registry_access.state.kubernetes.api import (
     Unavailable,
 )
 from registry_access.state.kubernetes.feed import HEARTBEAT_LABEL, HEARTBEAT_NAME, HEARTBEAT_PREFIX, is_older, key_in, version_in
-from registry_access.state.kubernetes.reflector import Reflector
+from registry_access.state.kubernetes.reflector import REFUSED, Reflector
 from registry_access.state.kubernetes.resource_path import object_path
 
 logger = logging.getLogger(__name__)
@@ -161,6 +161,11 @@ class ListProof:
             began = time.monotonic()
             try:
                 await self._compare(began)
+            except Unavailable as error:
+                if error.status in REFUSED:
+                    # A watch that is open goes on after the right to it was withdrawn; the next one shows what is to be done.
+                    self._reflector.suspect(str(error))
+                logger.debug("no proof for %s: %s", self._reflector.scope, error)
             except (StateError, InvalidManifest, Gone) as error:
                 logger.debug("no proof for %s: %s", self._reflector.scope, error)
             except Exception:

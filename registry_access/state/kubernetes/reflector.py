@@ -31,7 +31,7 @@ _ROLLBACK_LISTS = 5
 _PROGRESS_SECONDS = 30.0
 _AT_ONCE = 50  # objects taken in before others have their turn
 _DENIED_SECONDS = 15.0  # control planes refuse for a moment while they are upgraded
-_REFUSED = (401, 403)
+REFUSED = (401, 403)
 Observer = Callable[[str, str], None]
 
 
@@ -122,7 +122,7 @@ class Reflector:
                 wait = self._backoff.next()
             except Unavailable as error:
                 self._failed(error)
-                wait = self._denied_wait() if error.status in _REFUSED else self._backoff.next(error.retry_after)
+                wait = self._denied_wait() if error.status in REFUSED else self._backoff.next(error.retry_after)
             except (StateError, ValueError) as error:
                 self._failed(error)
                 wait = self._backoff.next()
@@ -287,7 +287,7 @@ class Reflector:
     def _failed(self, error: Exception) -> None:
         status = error.status if isinstance(error, Unavailable) else 0
         self._note("failed", str(error))
-        if status not in _REFUSED and not isinstance(error, NotFound):
+        if status not in REFUSED and not isinstance(error, NotFound):
             return
         self._denied_since = self._denied_since or time.monotonic()
         if not self._needed and time.monotonic() - self._denied_since > _DENIED_SECONDS:

@@ -38,9 +38,19 @@ class SecretScopes:
             self._kubeconfigs[named] += 1
         return True
 
-    def wanted(self, workspaces: Collection[str]) -> set[Scope]:
+    def of_workspace(self, workspace: str) -> Scope:
+        """The scope of all Secrets of a workspace that a credential can need."""
+        return Scope(Kind.SECRET, workspace, field_selector=_SECRET_FIELDS)
+
+    def is_shared(self, scope: Scope) -> bool:
+        """Whether it is no single workspace's affair."""
+        return scope.kind is not Kind.SECRET or scope.namespace in ("", self.system_namespace)
+
+    def wanted(self, workspaces: Collection[str], leaving: Collection[str] = ()) -> set[Scope]:
+        """For these workspaces; `leaving`: those that are being deleted, whose remote clusters are still to be cleared."""
         namespaces = set() if self.kubeconfigs_only else set(workspaces)
-        named = {name for name, installs in self._kubeconfigs.items() if installs > 0} if self.kubeconfigs_only else set()
+        owners = {*workspaces, *leaving} if self.kubeconfigs_only else set()
+        named = {name for name, installs in self._kubeconfigs.items() if installs > 0 and name[0] in owners}
         scopes = {Scope(Kind.SECRET, workspace, field_selector=_field(name)) for workspace, name in named}
         if self.named is None:
             namespaces.add(self.system_namespace)
@@ -48,7 +58,7 @@ class SecretScopes:
             # As a workspace, our own namespace would be read whole after all.
             namespaces.discard(self.system_namespace)
             scopes |= {Scope(Kind.SECRET, self.system_namespace, field_selector=_field(name)) for name in self.named}
-        scopes |= {Scope(Kind.SECRET, namespace, field_selector=_SECRET_FIELDS) for namespace in namespaces}
+        scopes |= {self.of_workspace(namespace) for namespace in namespaces}
         if self.pull_secrets:
             scopes.add(Scope(Kind.SECRET, label_selector=INSTALL_LABEL))
         return scopes

@@ -14,6 +14,7 @@ from typing import Any
 from registry_access.model.errors import InvalidManifest, NotFound, StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL, SYSTEM_NAMESPACE
+from registry_access.state.interface import HeldSecrets
 from registry_access.state.kubernetes.access import ClusterAccess
 from registry_access.state.kubernetes.api import Gone, Unavailable
 from registry_access.state.kubernetes.listing import list_into
@@ -53,6 +54,9 @@ class SnapshotStore(KubernetesStore):
 
     def staleness(self) -> float:
         return time.monotonic() - self._read_at
+
+    def secrets_of(self, workspace: str) -> HeldSecrets:
+        return HeldSecrets(self.staleness())
 
     async def start(self, patience: float = 30.0) -> None:
         """Raises StateUnavailable, with the way out where a right is missing."""
@@ -103,6 +107,7 @@ class SnapshotStore(KubernetesStore):
     async def _read_namespaces(self) -> None:
         everywhere = not self._workspace or self._provisioned
         if everywhere and await self._may_list(Scope(Kind.NAMESPACE), needed=not self._workspace):
+            self.index.sees_namespaces = True
             return
         try:
             await self.read(Key(Kind.NAMESPACE, "", self._workspace))

@@ -15,7 +15,7 @@ from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifes
 from registry_access.model.resources import Key, Kind, Resource, key_of_manifest, resource_from_manifest
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.state.index import Change, ResourceIndex
-from registry_access.state.interface import Manifest
+from registry_access.state.interface import HeldSecrets, Manifest
 from registry_access.state.kubernetes.access import ClusterAccess
 from registry_access.state.kubernetes.api import APPLY_PATCH, FIELD_MANAGER, MERGE_PATCH, KubernetesApi
 from registry_access.state.kubernetes.feed import Feed
@@ -32,6 +32,8 @@ _LIST_SECONDS = (2.0, 5.0)  # between two lists that prove one scope of Secrets,
 _LISTS_A_SECOND = 4
 _DENIED_RETRY_SECONDS = 2.0
 _DENIED_RETRIES_A_SECOND = 50
+_OPTIONAL_SHARE = 1 / 3  # of the patience at the start, for what can come later
+_SHOWN = 5
 
 
 class KubernetesStore:
@@ -65,7 +67,7 @@ class KubernetesStore:
         self._seconds = heartbeat_seconds
         self._observe = observe
         self._replica = uuid.uuid4().hex[:12]
-        self._index = ResourceIndex()
+        self._index = ResourceIndex(sees_namespaces=Kind.NAMESPACE in self._kinds)
         self._feed = Feed(self._index, on_problem)
         self._reflectors: dict[Scope, Reflector] = {}
         self._tasks: dict[Scope, list[asyncio.Task[None]]] = {}
@@ -83,15 +85,23 @@ class KubernetesStore:
         return self._started and all(each.synced.is_set() for each in self._counted())
 
     def staleness(self) -> float:
-        """Of the least fresh watch. A workspace whose Secrets are not held, yet or any more, makes no other one stale."""
+        """Of the least fresh watch. No workspace's Secrets are among them: one must not make the others stale."""
         ages = [each.staleness() for each in self._counted()]
         return max(ages) if self._started and ages else float("inf")
+
+    def secrets_of(self, workspace: str) -> HeldSecrets:
+        reflector = self._reflectors.get(self._secrets.of_workspace(workspace))
+        if reflector is None:
+            return HeldSecrets(float("inf"), f"namespace {workspace} is not a workspace whose Secrets are read")
+        return HeldSecrets(reflector.staleness() if reflector.synced.is_set() else float("inf"), reflector.last_error)
 
     def problems(self) -> Sequence[InvalidManifest]:
         return tuple(self._feed.problems.values())
 
     async def start(self, patience: float = 30.0) -> None:
-        """Raises StateUnavailable, with the server's own words, when not everything has synced within `patience` seconds."""
+        """Raises StateUnavailable, with the server's own words, when not everything that is needed has synced within `patience`
+        seconds. For workspaces' Secrets it waits a little: one whose Secrets do not come refuses its own pulls.
+        """
         for kind in sorted(self._kinds - {Kind.SECRET}):
             self._add(Scope(kind), heartbeat=True)
         try:
@@ -183,7 +193,11 @@ class KubernetesStore:
         return resource
 
     def _counted(self) -> list[Reflector]:
-        return [each for scope, each in self._reflectors.items() if self._secrets.is_needed(scope) or each.synced.is_set()]
+        return [
+            each
+            for scope, each in self._reflectors.items()
+            if self._secrets.is_needed(scope) or (each.synced.is_set() and self._secrets.is_shared(scope))
+        ]
 
     def _denied_wait(self) -> float:
         """Seconds; a workspace's RoleBinding is felt within 3, unless so many are missing that asking would be a burden."""
@@ -191,12 +205,18 @@ class KubernetesStore:
         return max(_DENIED_RETRY_SECONDS, denied / _DENIED_RETRIES_A_SECOND) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
 
     async def _wait_for_sync(self, patience: float) -> None:
-        deadline = asyncio.get_running_loop().time() + patience
+        began = asyncio.get_running_loop().time()
         while waiting := [each for each in self._reflectors.values() if self._is_awaited(each)]:
-            if asyncio.get_running_loop().time() > deadline:
+            waited = asyncio.get_running_loop().time() - began
+            needed = [each for each in waiting if self._secrets.is_needed(each.scope)]
+            if waited > patience and needed:
                 raise StateUnavailable(
-                    "; ".join(f"{each.scope} not read within {patience:.0f} s: {each.last_error}" for each in waiting)
+                    "; ".join(f"{each.scope} not read within {patience:.0f} s: {each.last_error}" for each in needed)
                 )
+            if waited > patience * _OPTIONAL_SHARE and not needed:
+                for each in waiting[:_SHOWN]:
+                    logger.warning("%s not read yet: %s; %d such scopes in all", each.scope, each.last_error, len(waiting))
+                return
             await asyncio.sleep(0.01)
 
     def _is_awaited(self, reflector: Reflector) -> bool:
@@ -238,7 +258,8 @@ class KubernetesStore:
 
     def _follow_workspaces(self) -> None:
         """A watch of Secrets for each workspace: no right to read any others is needed."""
-        wanted = self._secrets.wanted(self._index.workspaces())
+        leaving = [each.metadata.name for each in self._index.namespaces() if each.is_workspace and each.deleting]
+        wanted = self._secrets.wanted(self._index.workspaces(), leaving)
         present = {scope for scope in self._reflectors if scope.kind is Kind.SECRET}
         for scope in wanted - present - self._leaving.keys():
             # The sync's own are too many to be listed again and again, and one more of them can beat for all.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from control.doctor.resources import install_checks
-from registry_access.model.resources import Install, Product
+from control.doctor.resources import credential_checks, install_checks, label_checks
+from registry_access.model.resources import Install, Metadata, Namespace, Product, RegistryCredential
 from registry_access.state.index import ResourceIndex
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -50,3 +50,41 @@ def test_an_install(spec: dict[str, Any], status: dict[str, Any], finding: str, 
     (check,) = install_checks(index, now=NOW)
     assert (str(check.finding), says in check.detail) == (finding, True), check.detail
     assert install_checks(index, "globex") == []
+
+
+def put_install(index: ResourceIndex, *targets: str) -> None:
+    status = {"targets": [{"namespace": name, "synced": True} for name in targets]}
+    metadata = {"name": "shop", "namespace": "acme"}
+    spec = {"repositories": ["ghcr.io/acme/app"]}
+    index.put(Install.from_manifest({"apiVersion": API, "kind": "Install", "metadata": metadata, "spec": spec, "status": status}))
+
+
+def test_a_forgotten_label_is_what_is_wrong_with_everything_there() -> None:
+    index = ResourceIndex(sees_namespaces=True)
+    put_install(index)
+    metadata = {"name": "ghcr", "namespace": "acme"}
+    spec = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
+    credential = {"apiVersion": API, "kind": "RegistryCredential", "metadata": metadata, "spec": spec}
+    index.put(RegistryCredential.from_manifest(credential))
+    index.put(Namespace(Metadata("acme")))
+    found = [*label_checks(index), *credential_checks(index), *install_checks(index, now=NOW)]
+    assert [check.name for check in found] == ["workspace acme", "credential acme/ghcr", "install acme/shop"]
+    assert all(str(check.finding) == "bad" for check in found)
+    assert all("kubectl label namespace acme registry.akua.dev/workspace=true" in check.detail for check in found)
+    assert label_checks(index, "globex") == []
+
+
+def test_what_annotated_would_withdraw_is_a_warning_beforehand() -> None:
+    index = ResourceIndex(sees_namespaces=True)
+    index.put(Namespace(Metadata("acme", labels={"registry.akua.dev/workspace": "true"})))
+    index.put(Namespace(Metadata("prod")))
+    index.put(Namespace(Metadata("asked", annotations={"registry.akua.dev/workspaces": "acme"})))
+    put_install(index, "acme", "asked", "prod")
+    (check,) = install_checks(index, now=NOW)
+    assert str(check.finding) == "warning"
+    assert (
+        "would withdraw it from prod; first run kubectl annotate namespace prod registry.akua.dev/workspaces=acme" in check.detail
+    )
+    put_install(index, "acme", "asked")
+    (check,) = install_checks(index, now=NOW)
+    assert str(check.finding) == "good"

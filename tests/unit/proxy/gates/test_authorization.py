@@ -13,11 +13,13 @@ from registry_access.model.decision import Decision, Gate, Reason
 from registry_access.model.resources import Key, Kind, RegistryCredential
 from registry_access.model.resources.resource import resource_from_manifest
 from registry_access.state.index import ResourceIndex
+from registry_access.state.interface import HeldSecrets
 
 API = "registry.akua.dev/v1alpha1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH = Moment(NOW, 0.5, 15)
 SHOP = InstallIdentity("acme", "shop", "u1", 1)
+LABEL = "registry.akua.dev/workspace"
 CREDENTIAL = Key(Kind.REGISTRY_CREDENTIAL, "acme", "ghcr")
 
 
@@ -42,6 +44,15 @@ def secret(**values: str) -> Callable[[ResourceIndex], None]:
     def apply(index: ResourceIndex) -> None:
         metadata = {"namespace": "acme", "name": "ghcr", "uid": "s1"}
         made = resource_from_manifest({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
+        assert made is not None
+        index.put(made)
+
+    return apply
+
+
+def namespace(**metadata: Any) -> Callable[[ResourceIndex], None]:
+    def apply(index: ResourceIndex) -> None:
+        made = resource_from_manifest({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "acme", **metadata}})
         assert made is not None
         index.put(made)
 
@@ -113,6 +124,27 @@ ROWS: list[tuple[str, list[Callable[[ResourceIndex], None]], Gate, Reason, str]]
         "narrow",
     ),
     ("no secret", [remove(Key(Kind.SECRET, "acme", "ghcr"))], Gate.CREDENTIAL, Reason.SECRET_MISSING, "no secret ghcr"),
+    (
+        "no label",
+        [namespace()],
+        Gate.INSTALL,
+        Reason.NOT_A_WORKSPACE,
+        "kubectl label namespace acme registry.akua.dev/workspace=true",
+    ),
+    (
+        "a label that says no",
+        [namespace(labels={LABEL: "false"})],
+        Gate.INSTALL,
+        Reason.NOT_A_WORKSPACE,
+        "does not have the label",
+    ),
+    (
+        "being deleted",
+        [namespace(labels={LABEL: "true"}, deletionTimestamp="2026-01-01T00:00:00Z")],
+        Gate.INSTALL,
+        Reason.NOT_A_WORKSPACE,
+        "is being deleted",
+    ),
     ("half a secret", [secret(username="robot")], Gate.CREDENTIAL, Reason.SECRET_INVALID, "lacks password"),
 ]
 
@@ -170,6 +202,25 @@ def test_a_product_entitles_beside_the_installs_own_list(index: ResourceIndex) -
 def test_staleness_is_refused_beyond_the_limit(index: ResourceIndex, staleness: float, said: str) -> None:
     refusal = asked(index, moment=Moment(NOW, staleness, 15)).refusal
     assert (refusal.detail if refusal else "") == "" if not said else refusal is not None and said in refusal.detail
+
+
+UNREAD = Moment(NOW, 0.5, 15, lambda workspace: HeldSecrets(20.0 if workspace == "acme" else 0.0, "secrets is forbidden"))
+
+
+def test_secrets_that_are_not_proven_refuse_this_workspace_with_that_reason(index: ResourceIndex) -> None:
+    refusal = asked(index, moment=UNREAD).refusal
+    assert refusal is not None
+    assert (refusal.gate, refusal.reason) == (Gate.FRESHNESS, Reason.SECRETS_UNREADABLE)
+    assert "secrets is forbidden" in refusal.detail
+    remove(Key(Kind.SECRET, "acme", "ghcr"))(index)
+    refusal = asked(index, moment=UNREAD).refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.SECRETS_UNREADABLE, "not that there is none, which nobody knows"
+
+
+def test_a_credential_without_a_secret_does_not_need_them(index: ResourceIndex) -> None:
+    credential(type="Anonymous", secretName=None)(index)
+    assert asked(index, moment=UNREAD).allowed
 
 
 def test_explain_asks_every_gate(index: ResourceIndex) -> None:
