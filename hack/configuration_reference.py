@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
-from registry_access.runtime.telemetry import Telemetry
+from programs.telemetry import Telemetry
 from registry_access.settings import described
 
 

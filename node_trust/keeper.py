@@ -8,8 +8,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 from node_trust.hosts_folder import HostsFolder, Trust
+from node_trust.metrics import NodeTrustMetrics
 from registry_access.model.errors import AkuaError
-from registry_access.runtime.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 SECONDS = 15.0
@@ -20,7 +20,7 @@ class TrustKeeper:
     """`read` gives what the node is to trust."""
 
     def __init__(
-        self, read: Callable[[], Awaitable[Trust]], folder: HostsFolder, telemetry: Telemetry, seconds: float = SECONDS
+        self, read: Callable[[], Awaitable[Trust]], folder: HostsFolder, telemetry: NodeTrustMetrics, seconds: float = SECONDS
     ) -> None:
         self._read = read
         self._folder = folder

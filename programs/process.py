@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from programs.local_authority import WEBHOOK_NAMES, LocalAuthority
 from programs.redacted_secrets import redact_secrets
 from programs.secret_certificate import SecretCertificate
+from programs.telemetry import Telemetry
 from proxy.assembly import PROXY_KINDS, Proxy, start_proxy
 from registry_access.audit.interface import AuditTrail
 from registry_access.audit.trail import sql_trail
@@ -28,7 +29,6 @@ from registry_access.runtime.immediate_protocol import Reply
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
@@ -141,7 +141,7 @@ class Process:
         """Into the proxy's trail, or a trail that is shared over the network; a webhook on its own writes no file."""
         trail: AuditTrail
         if self.proxy_parts:
-            trail = self.proxy_parts.parts.trail
+            trail = self.proxy_parts.services.trail
         elif self.settings.audit_dsn.startswith("postgres"):
             # The proxy, which cannot do without, makes the tables: Alembic would stay in the memory of every webhook.
             trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer, migrates=False)
@@ -243,7 +243,7 @@ class Process:
             self.telemetry.state_staleness.set(self.store.staleness())
             self.telemetry.state_problems.set(len(self.store.problems()))
         if self.proxy_parts:
-            self.telemetry.audit_lag.set(self.proxy_parts.parts.trail.lag())
+            self.telemetry.audit_lag.set(self.proxy_parts.services.trail.lag())
 
     def _started(self, started: Callable[[], None]) -> None:
         logger.info("serving", extra={name: self.address(name) for name in self.names})

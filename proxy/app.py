@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from proxy.gates.authentication import Subject, authorization_header
 from proxy.gates.authorization import check_install
 from proxy.oci_errors import API_VERSION_HEADERS, OciError
-from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
 from proxy.pull.exchange import Exchange, acknowledge
 from proxy.pull.pulls import Pulls
+from proxy.services import ProxyServices, identity_of
 from proxy.token_endpoint import TokenEndpoint
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import Gate, GateResult, Reason, new_decision_id
@@ -27,7 +27,7 @@ TOKEN_PATH = "/token"  # noqa: S105 - a path
 _PREFIX = b"/v2"
 
 
-def create_proxy_app(parts: ProxyParts, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
+def create_proxy_app(parts: ProxyServices, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
     """`routes` are served beside the token endpoint and the registry (REST API, console)."""
     tokens = TokenEndpoint(parts)
     other = Starlette(
@@ -79,7 +79,7 @@ def _without_leftovers(registry: ASGIApp) -> ASGIApp:
 class RegistryApp:
     """Requests below /v2/. The route is found on the raw path: Starlette's is decoded, and decoding is where tricks live."""
 
-    def __init__(self, parts: ProxyParts) -> None:
+    def __init__(self, parts: ProxyServices) -> None:
         self._parts = parts
         self._pulls = Pulls(parts)
 

@@ -9,11 +9,12 @@ from starlette.types import ASGIApp
 
 from proxy.app import TOKEN_PATH, create_proxy_app
 from proxy.gates.authentication import Authenticator, TokenKeys
+from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
-from proxy.parts import ProxyParts
 from proxy.pull.open_streams import OpenStreams
 from proxy.reporting.pull_events import PullEvents
 from proxy.reporting.usage_report import UsageReport
+from proxy.services import ProxyServices
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.observed import ObservedTrail
@@ -22,7 +23,6 @@ from registry_access.audit.trail import sql_trail
 from registry_access.model.resources import Kind
 from registry_access.model.signing_key import VerificationKeys
 from registry_access.runtime.health import Health
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.events import event_recorder
@@ -55,21 +55,21 @@ class Proxy:
     """The proxy's parts, running, and its application."""
 
     app: ASGIApp
-    parts: ProxyParts
+    services: ProxyServices
     usage: UsageReport
     events: EventRecorder
 
     async def stop(self) -> None:
         """Ends streams' watch, upstream connections, and flushes the audit trail last."""
-        await self.parts.streams.stop()
-        await self.parts.upstreams.close()
+        await self.services.streams.stop()
+        await self.services.upstreams.close()
         await self.usage.stop()
         await self.events.stop()
-        await self.parts.trail.stop()
+        await self.services.trail.stop()
 
 
 async def start_proxy(
-    settings: Settings, store: StateStore, telemetry: Telemetry, health: Health, *, overrides: dict[str, str] | None = None
+    settings: Settings, store: StateStore, telemetry: ProxyMetrics, health: Health, *, overrides: dict[str, str] | None = None
 ) -> Proxy:
     """Opens audit trail and upstreams and builds the application. Raises AuditUnavailable, StateError, InvalidInput."""
     index = store.index
@@ -86,7 +86,7 @@ async def start_proxy(
     await upstreams.start()
     streams = OpenStreams(index, telemetry)
     streams.start()
-    parts = ProxyParts(
+    parts = ProxyServices(
         host=settings.host,
         index=index,
         staleness=store.staleness,

@@ -15,10 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from proxy.gates.authentication import Subject, authorization_header, basic_password
 from proxy.gates.authorization import check_install
-from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.access_token import AccessTokenClaims, mint_access_token
 from proxy.protocol.scope import Scope, parse_scopes
 from proxy.pull.exchange import Exchange, acknowledge
+from proxy.services import ProxyServices, identity_of
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
 from registry_access.model.install_token import InstallTokenClaims
@@ -35,7 +35,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 class TokenEndpoint:
     """GET with Basic, or POST with a form; both take repeated and space-joined scopes."""
 
-    def __init__(self, parts: ProxyParts) -> None:
+    def __init__(self, parts: ProxyServices) -> None:
         self._parts = parts
 
     async def get(self, request: Request) -> Response:

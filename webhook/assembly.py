@@ -11,7 +11,6 @@ from pathlib import Path
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_SYNC_MANAGER, SYSTEM_NAMESPACE
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.events import event_recorder
@@ -33,6 +32,7 @@ from webhook.install_sync.reconciliation import Reconciler
 from webhook.install_sync.references import InstallReferences
 from webhook.install_sync.remote_clusters import KnownClusters
 from webhook.leader_chores import leader_chores, steadily
+from webhook.metrics import WebhookMetrics
 
 _SHOWN_SECONDS = 10.0
 LEASE = "akua-install-sync"
@@ -49,7 +49,7 @@ class InstallSyncParts:
     leadership: Leadership
     events: EventRecorder
     chores: Mapping[str, Work]
-    telemetry: Telemetry
+    telemetry: WebhookMetrics
 
     async def run(self) -> None:
         """Until cancelled: of all processes that share the state, one at a time syncs."""
@@ -74,7 +74,7 @@ class InstallSyncParts:
             self.telemetry.install_sync_leading.set(0)
 
 
-async def build_install_sync(settings: Settings, store: StateStore, telemetry: Telemetry) -> InstallSyncParts:
+async def build_install_sync(settings: Settings, store: StateStore, telemetry: WebhookMetrics) -> InstallSyncParts:
     """Makes the signing key if there is none, and publishes its public half. Raises StateError."""
     keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
     await publish(store, keys, INSTALL_SYNC_MANAGER)

@@ -178,7 +178,7 @@ class Tour:
         stage.run("akua audit verify")
         await self._rows()
         assert self._world.process.proxy_parts is not None  # noqa: S101 - the process runs
-        report = await self._world.process.proxy_parts.parts.trail.verify()
+        report = await self._world.process.proxy_parts.services.trail.verify()
         stage.holds(
             report.ok and report.records > 0, f"{report.records} records, each chained to the one before it, none altered"
         )
@@ -246,7 +246,7 @@ class Tour:
     async def _rows(self, **query: Any) -> tuple[AuditRow, ...]:
         """Audit rows, newest first, once nothing is under way any more."""
         assert self._world.process.proxy_parts is not None  # noqa: S101 - the process runs
-        trail = self._world.process.proxy_parts.parts.trail
+        trail = self._world.process.proxy_parts.services.trail
         deadline = time.monotonic() + _PATIENCE
         while True:
             rows = (await trail.query(AuditQuery(**query))).rows

@@ -18,13 +18,13 @@ from control.session import CLI_MANAGER, workspace_manifest
 from demo_registry.image import INDEX_TYPE
 from demo_registry.registry import UpstreamRegistry
 from programs.process import PROXY, WEBHOOK, Process
+from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidSettings, StateUnavailable
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.interface import StateStore

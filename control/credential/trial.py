@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from control.session import Session
 from proxy.assembly import upstream_settings
+from proxy.metrics import ProxyMetrics
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import Verification, verify_credential
 from registry_access.audit.interface import AuditQuery
@@ -16,7 +17,6 @@ from registry_access.model.audit_event import Operation, Result
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Condition, RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
-from registry_access.runtime.telemetry import Telemetry
 
 VERIFIED = "Verified"
 _RECENT = 5  # manifests that a new secret must open
@@ -26,7 +26,7 @@ Image = tuple[str, str]  # repository, tag or digest
 
 @asynccontextmanager
 async def _upstreams(session: Session) -> AsyncIterator[Upstreams]:
-    upstreams = Upstreams(upstream_settings(session.settings), Telemetry())
+    upstreams = Upstreams(upstream_settings(session.settings), ProxyMetrics())
     await upstreams.start()
     try:
         yield upstreams

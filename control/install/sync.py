@@ -15,8 +15,8 @@ from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Install, Key, Kind
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.metadata import SYNC_REQUESTED_ANNOTATION, SYSTEM_NAMESPACE
-from registry_access.runtime.telemetry import Telemetry
 from webhook.assembly import LEASE, build_install_sync
+from webhook.metrics import WebhookMetrics
 
 _FORBIDDEN = 403
 _LOOK_SECONDS = 0.3
@@ -35,7 +35,7 @@ async def sync_installs(
 
 
 async def _sync_here(session: Session, chosen: Sequence[Install], progress: SyncProgress) -> list[Install]:
-    parts = await build_install_sync(session.settings, session.store, Telemetry())
+    parts = await build_install_sync(session.settings, session.store, WebhookMetrics())
     try:
         for found in chosen:
             await parts.reconciler.reconcile(found.workspace, found.metadata.name, anyway=True)

@@ -10,10 +10,10 @@ from time import monotonic, time_ns
 from starlette.types import Scope as AsgiScope
 
 from proxy.gates.authentication import Subject
+from proxy.metrics import ProxyMetrics
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id, safe_text
 from registry_access.model.decision import Decision, GateResult, Reason, new_decision_id
-from registry_access.runtime.telemetry import Telemetry
 
 logger = logging.getLogger("proxy.pull.pulls")
 
@@ -93,7 +93,7 @@ class Exchange:
             credential=self.credential,
         )
 
-    def measure(self, telemetry: Telemetry, outcome: AuditOutcome) -> None:
+    def measure(self, telemetry: ProxyMetrics, outcome: AuditOutcome) -> None:
         telemetry.pulls.labels(str(self.operation), str(outcome.result)).inc()
         telemetry.pull_seconds.labels(str(self.operation)).observe(outcome.duration / 1000)
         if outcome.reason:

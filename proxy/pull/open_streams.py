@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from proxy.metrics import ProxyMetrics
 from registry_access.model.decision import GateResult
 from registry_access.model.resources import Kind
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.index import Change, ResourceIndex, Unsubscribe
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class OpenStream:
 class OpenStreams:
     """Changes are felt in the very call that brings them to the index; time (expiry, staleness) every `tick` seconds."""
 
-    def __init__(self, index: ResourceIndex, telemetry: Telemetry, *, tick: float = 1.0) -> None:
+    def __init__(self, index: ResourceIndex, telemetry: ProxyMetrics, *, tick: float = 1.0) -> None:
         self._index = index
         self._telemetry = telemetry
         self._tick_seconds = tick

@@ -13,7 +13,6 @@ from proxy.gates.authentication import Subject, authorization_header
 from proxy.gates.authorization import Authorization, authorize, credential_withdrawn
 from proxy.gates.upstream_gate import judge_error, judge_status, passes
 from proxy.oci_errors import refusal_error, upstream_refusal
-from proxy.parts import ProxyParts, identity_of
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from proxy.pull.exchange import Exchange, acknowledge
 from proxy.pull.open_streams import OpenStream
@@ -21,6 +20,7 @@ from proxy.pull.relayed_headers import retry_after
 from proxy.pull.streaming import ClientGone, Interruptible, StreamCut
 from proxy.pull.upstream_answer import UpstreamAnswer, refusal_headers
 from proxy.pull.upstream_words import UpstreamWords, words_of
+from proxy.services import ProxyServices, identity_of
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import Result
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
@@ -37,7 +37,7 @@ _UNKNOWN_CODES: Mapping[type[RepositoryPath], str] = {
 class Pulls:
     """Answers requests below /v2/ that name a repository."""
 
-    def __init__(self, parts: ProxyParts) -> None:
+    def __init__(self, parts: ProxyServices) -> None:
         self._parts = parts
 
     async def __call__(self, path: RepositoryPath, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +88,7 @@ class _Pull:
 
     def __init__(
         self,
-        parts: ProxyParts,
+        parts: ProxyServices,
         exchange: Exchange,
         path: RepositoryPath,
         authorization: Authorization,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from starlette.types import Scope, Send
 
+from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import API_VERSION_HEADERS
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from proxy.pull.content_coding import decoded
@@ -23,7 +24,6 @@ from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from registry_access.model.errors import UpstreamError
 from registry_access.model.names.digest import Digest, is_digest
-from registry_access.runtime.telemetry import Telemetry
 
 MANIFEST_MAXIMUM = 4 * 1024 * 1024  # distribution-spec, "Pushing Manifests": what registries are to accept at least
 LIST_MAXIMUM = 16 * 1024 * 1024  # registries that do not page answer all tags at once: 5 MB have been seen
@@ -42,7 +42,7 @@ class UpstreamAnswer:
     def __init__(
         self,
         upstreams: Upstreams,
-        telemetry: Telemetry,
+        telemetry: ProxyMetrics,
         exchange: Exchange,
         path: RepositoryPath,
         access: UpstreamAccess,

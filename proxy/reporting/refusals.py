@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
+from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger, OciError, refusal_error
 from proxy.pull.exchange import Exchange
 from registry_access.audit.interface import AuditTrail
@@ -13,7 +14,6 @@ from registry_access.model.audit_event import Result
 from registry_access.model.budget import Budget
 from registry_access.model.decision import Reason
 from registry_access.model.errors import AuditUnavailable
-from registry_access.runtime.telemetry import Telemetry
 
 _STRANGERS_PER_SECOND = 10.0
 _STRANGERS_AT_ONCE = 200.0
@@ -31,7 +31,7 @@ class Refusals:
     """
 
     trail: AuditTrail
-    telemetry: Telemetry
+    telemetry: ProxyMetrics
     challenger: Challenger
     strangers: Budget = field(default_factory=strangers_budget)
 

@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from registry_access.runtime.health import Health
-from registry_access.runtime.telemetry import Telemetry
+from registry_access.runtime.metrics import MetricSet
 
 
-def create_operations_app(health: Health, telemetry: Telemetry, refresh: Callable[[], None] = lambda: None) -> Starlette:
+def create_operations_app(health: Health, telemetry: MetricSet, refresh: Callable[[], None] = lambda: None) -> Starlette:
     """`refresh` brings gauges up to date before they are read."""
 
     async def livez(_: Request) -> Response:

@@ -25,7 +25,7 @@ from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import GuardedProtocol, guarded
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
-from registry_access.runtime.telemetry import Telemetry
+from registry_access.runtime.metrics import ProcessMetrics
 
 logger = logging.getLogger(__name__)
 OPERATIONS = "operations"
@@ -87,7 +87,7 @@ class Servers:
         self,
         listeners: Sequence[Listener],
         *,
-        telemetry: Telemetry,
+        telemetry: ProcessMetrics,
         health: Health,
         drain: float = 30.0,
         trusted: Sequence[Network] = (),
@@ -208,7 +208,7 @@ class Servers:
 class _Measured:
     """What a gate counts, as metrics of one listener."""
 
-    def __init__(self, telemetry: Telemetry, server: str) -> None:
+    def __init__(self, telemetry: ProcessMetrics, server: str) -> None:
         self._strangers = telemetry.connections.labels(server, "stranger")
         self._known = telemetry.connections.labels(server, "known")
         self._ended = telemetry.connections_ended

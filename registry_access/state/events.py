@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder, EventWriter, LogEvents
 from registry_access.state.interface import StateStore
+from registry_access.state.metrics import StateMetrics
 
 
-def event_recorder(settings: Settings, store: StateStore, telemetry: Telemetry, controller: str) -> EventRecorder:
+def event_recorder(settings: Settings, store: StateStore, telemetry: StateMetrics, controller: str) -> EventRecorder:
     """What tells people of what happened to their objects; `controller` is the part of us that tells."""
     return EventRecorder(_event_writer(settings, store, controller), lambda result: telemetry.events.labels(result).inc())
 

@@ -20,11 +20,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from programs.telemetry import Telemetry
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import guarded
 from registry_access.runtime.immediate_protocol import immediate
-from registry_access.runtime.telemetry import Telemetry
 from tests.bench.load import Load
 from tests.support.pods import grant, pod, review
 from webhook.admission.app import WebhookApp

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from programs.telemetry import Telemetry
 from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import Reply, text_reply
 from registry_access.runtime.serving import Listener, Servers
-from registry_access.runtime.telemetry import Telemetry
 from tests.support.serving import served
 
 

@@ -203,7 +203,7 @@ async def test_a_client_that_leaves_takes_the_upstream_connection_with_it(akua: 
             break
         await asyncio.sleep(0.02)
     assert akua.upstream.streaming == 0
-    assert akua.proxy.parts.streams.count() == 0
+    assert akua.proxy.services.streams.count() == 0
 
 
 async def test_a_slow_client_slows_the_upstream_instead_of_filling_memory(akua: World, monkeypatch: pytest.MonkeyPatch) -> None:

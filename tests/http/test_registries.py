@@ -125,7 +125,7 @@ async def test_a_secret_rotated_under_load_fails_no_pull(content: Repository, tm
 async def test_skopeo_pulls_through(kind: Kind, content: Repository, tmp_path: Path) -> None:
     program = requires_program("skopeo")
     async with pulling(kind, content, tmp_path) as (akua, _, token):
-        object.__setattr__(akua.proxy.parts.challenger, "realm", f"http://{akua.host}/token")
+        object.__setattr__(akua.proxy.services.challenger, "realm", f"http://{akua.host}/token")
         source = f"docker://{akua.host}/{kind.registry}/acme/app:1.0"
         command: list[str | Path] = [
             program,

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidInput
 from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.serving import Listener, Servers, TlsFiles
-from registry_access.runtime.telemetry import Telemetry
 from tests.support.serving import served
 from tests.support.tls import certificate_authority, client_context
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from programs.telemetry import Telemetry
 from registry_access.model.resources import PullGrant
-from registry_access.runtime.telemetry import Telemetry
 from tests.support.pods import grant, operations_of, pod, review
 from tests.support.serving import served
 from webhook.admission.app import BODY_MAXIMUM, WebhookApp

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from programs.telemetry import Telemetry
 from proxy.assembly import Proxy, start_proxy
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state import event_recorder
 from registry_access.state.kubernetes import KubernetesStore

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from programs.telemetry import Telemetry
 from registry_access.model.install_token import verify_install_token
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings, load_settings
 from registry_access.state.kubernetes import KubernetesStore
 from registry_access.state.kubernetes import leader_election as leases

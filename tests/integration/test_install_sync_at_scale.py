@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from registry_access.runtime.telemetry import Telemetry
+from programs.telemetry import Telemetry
 from registry_access.settings import load_settings
 from registry_access.state.kubernetes import KubernetesApi, KubernetesStore
 from tests.support.kubernetes import ControlPlane, running_control_plane

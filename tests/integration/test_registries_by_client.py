@@ -37,7 +37,7 @@ async def test_podman_and_containerd_pull_through(kind: Kind, content: Repositor
     configuration.write_text('[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
     async with pulling(kind, content, tmp_path) as (akua, _, token):
         # The realm must lead to this proxy, whose port is known only now.
-        object.__setattr__(akua.proxy.parts.challenger, "realm", f"http://{akua.host}/token")
+        object.__setattr__(akua.proxy.services.challenger, "realm", f"http://{akua.host}/token")
         name = f"{akua.host}/{kind.registry}/acme/app:1.0"
         assert (await asyncio.to_thread(runtime.pull, name, "shop", token)).startswith("sha256:")
         with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as short:

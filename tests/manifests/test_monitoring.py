@@ -13,8 +13,8 @@ import typer.main
 import yaml
 
 from cli.main import app
+from programs.telemetry import Telemetry
 from registry_access.model.decision import Gate, Reason
-from registry_access.runtime.telemetry import Telemetry
 from tests.support.kustomize import built, containers, named, of_kind, pod_templates
 from tests.support.programs import requires_program
 

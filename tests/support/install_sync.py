@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidInput, StateUnavailable
 from registry_access.model.install_token import InstallTokenClaims, verify_install_token
 from registry_access.model.occurrence import Occurrence
 from registry_access.model.resources import Install, Key, Kind, PullGrant, Resource, Secret
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest, StateStore

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 
 from demo_registry.registry import UpstreamRegistry
+from programs.telemetry import Telemetry
 from proxy.assembly import Proxy, start_proxy
 from registry_access.audit.interface import AuditQuery, AuditRow
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish
@@ -61,7 +61,7 @@ class World:
 
     def token(self, name: str, uid: str, **changes: Any) -> str:
         now = int(time.time())
-        claims = InstallTokenClaims(WORKSPACE, name, uid, 1, f"tok_{name}_0001", now, now + 3600, self.proxy.parts.host)
+        claims = InstallTokenClaims(WORKSPACE, name, uid, 1, f"tok_{name}_0001", now, now + 3600, self.proxy.services.host)
         return mint_install_token(replace(claims, **changes), self.keys.active(now))
 
     async def pull(self, token: str, path: str, method: str = "GET", **headers: str) -> httpx.Response:
@@ -69,7 +69,7 @@ class World:
 
     async def audit(self, **query: Any) -> tuple[AuditRow, ...]:
         """Rows with their outcomes, newest first."""
-        trail = self.proxy.parts.trail
+        trail = self.proxy.services.trail
         for _ in range(200):
             rows = (await trail.query(AuditQuery(**query))).rows
             if not trail.lag() and all(row.outcome for row in rows):

@@ -11,10 +11,10 @@ from typing import Protocol
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.immediate_protocol import Reply, text_reply
-from registry_access.runtime.telemetry import Telemetry
 from webhook.admission.grant_index import GrantIndexes
 from webhook.admission.review import AdmissionRequest, decode_review, encode_answer
 from webhook.admission.rewriting import Rewriting, rewrite_pod
+from webhook.metrics import WebhookMetrics
 
 logger = logging.getLogger(__name__)
 PATH = b"/mutate"
@@ -37,7 +37,7 @@ class WebhookApp:
     body_maximum = BODY_MAXIMUM
     body_seconds = BODY_SECONDS
 
-    def __init__(self, grants: GrantSource, telemetry: Telemetry, observer: Observer | None = None) -> None:
+    def __init__(self, grants: GrantSource, telemetry: WebhookMetrics, observer: Observer | None = None) -> None:
         self._grants = grants
         self._telemetry = telemetry
         self._observer = observer

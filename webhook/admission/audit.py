@@ -17,9 +17,9 @@ from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operatio
 from registry_access.model.decision import new_decision_id
 from registry_access.model.errors import AuditError
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_UID_ANNOTATION, INSTALL_WORKSPACE_LABEL
-from registry_access.runtime.telemetry import Telemetry
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting
+from webhook.metrics import WebhookMetrics
 from webhook.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _TOGETHER = 50
 class AdmissionAudit:
     """The webhook's observer: call it with a review and what became of it; `run` writes until it is cancelled."""
 
-    def __init__(self, trail: AuditTrail, telemetry: Telemetry) -> None:
+    def __init__(self, trail: AuditTrail, telemetry: WebhookMetrics) -> None:
         self._trail = trail
         self._telemetry = telemetry
         self._queue: asyncio.Queue[AuditEvent] = asyncio.Queue(_QUEUED_MAXIMUM)

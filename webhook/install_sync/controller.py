@@ -12,13 +12,13 @@ from typing import Protocol
 
 from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Key, Kind
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.interface import StateStore
 from webhook.install_sync.affected import WATCHED, Affected
 from webhook.install_sync.due_names import DueNames
 from webhook.install_sync.lanes import Lanes
 from webhook.install_sync.ownership import Name
 from webhook.install_sync.reconciliation import Outcome
+from webhook.metrics import WebhookMetrics
 
 logger = logging.getLogger(__name__)
 _BACKOFF_FIRST, _BACKOFF_MAXIMUM = 0.5, 60.0
@@ -42,7 +42,7 @@ class InstallSync:
     afterwards, together. Each is looked at again about ten minutes after the last time, at moments that spread by themselves.
     """
 
-    def __init__(self, store: StateStore, reconciler: Reconciles, affected: Affected, telemetry: Telemetry) -> None:
+    def __init__(self, store: StateStore, reconciler: Reconciles, affected: Affected, telemetry: WebhookMetrics) -> None:
         self._store = store
         self._reconciler = reconciler
         self._affected = affected

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from registry_access.model.errors import AkuaError, InvalidInput
 from registry_access.model.resources import Install, Key, Kind, Secret, TargetStatus
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import SigningKeys
@@ -24,6 +23,7 @@ from webhook.install_sync.removal import ClustersToClear, Removal
 from webhook.install_sync.reporting import Reporting
 from webhook.install_sync.requests import SyncRequest, sync_request
 from webhook.install_sync.status import Findings, cluster_condition, not_a_workspace, ready_condition, synced_condition
+from webhook.metrics import WebhookMetrics
 
 
 class Clusters(ClustersToClear, Protocol):
@@ -52,7 +52,7 @@ class Reconciler:
         provisioner: Provisioner,
         keys: Callable[[], SigningKeys],
         minting: Minting,
-        telemetry: Telemetry,
+        telemetry: WebhookMetrics,
         events: Recorder,
         clock: Callable[[], float],
         *,

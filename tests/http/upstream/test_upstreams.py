@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from programs.telemetry import Telemetry
 from proxy.upstream.connection import Connections
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from proxy.upstream.resumption import ResumableBody
 from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
-from registry_access.runtime.telemetry import Telemetry
 from tests.http.upstream.test_logins import credential
 from tests.support.tls import client_context, served_tls
 

@@ -12,11 +12,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo_registry.registry import UpstreamRegistry
+from programs.telemetry import Telemetry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import VerificationOutcome, permission, verify_credential
 from registry_access.model.workspace_secret import ResolvedSecret
-from registry_access.runtime.telemetry import Telemetry
 from tests.http.upstream.test_logins import credential
 from tests.support.serving import served
 

@@ -13,9 +13,9 @@ import pytest
 from node_trust.hosts_folder import HostsFolder, Trust
 from node_trust.keeper import TrustKeeper
 from node_trust.source import read_trust
+from programs.telemetry import Telemetry
 from registry_access.model.errors import StateError, StateUnavailable
 from registry_access.runtime.certificate_authority import CertificateAuthority
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObjects
 
 CA = CertificateAuthority.new("test", 10).pair.certificate.decode()

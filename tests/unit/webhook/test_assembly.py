@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidSettings
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.settings import load_settings
 from registry_access.state.directory.store import DirectoryStore
 from tests.support.install_sync import shop, space

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from programs.process import Process, _Later, _LaterWebhook
-from registry_access.runtime.telemetry import Telemetry
+from programs.telemetry import Telemetry
 from registry_access.settings import Settings, load_settings
 from registry_access.state.directory.store import DirectoryStore
 from tests.support.state_conformance import until

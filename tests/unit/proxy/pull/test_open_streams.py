@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from programs.telemetry import Telemetry
 from proxy.pull.open_streams import OpenStream, OpenStreams
 from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.resources.resource import resource_from_manifest
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.index import ResourceIndex
 
 REVOKED = GateResult(Gate.INSTALL, Reason.INSTALL_REVOKED, "")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from programs.telemetry import Telemetry
 from registry_access.audit.interface import AuditQuery
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.audit_event import Operation, Result
@@ -16,7 +17,6 @@ from registry_access.model.errors import AuditUnavailable
 from registry_access.model.names.repository_pattern import parse_repository_pattern
 from registry_access.model.resources import Metadata, PullGrant
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_WORKSPACE_LABEL
-from registry_access.runtime.telemetry import Telemetry
 from webhook.admission import audit
 from webhook.admission.audit import AdmissionAudit, admission_events
 from webhook.admission.review import AdmissionRequest

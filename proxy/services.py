@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 
 from proxy.gates.authentication import Authenticator, Subject
 from proxy.gates.authorization import InstallIdentity, Moment
+from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.open_streams import OpenStreams
 from proxy.reporting.refusals import Refusals
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.interface import AuditTrail
 from registry_access.model.signing_key import SigningKey
-from registry_access.runtime.telemetry import Telemetry
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyParts:
+class ProxyServices:
     """`staleness` gives seconds, `secrets` how current a workspace's Secrets are, `clock` epoch seconds, `access_key` the key
     that signs access tokens now.
     """
@@ -37,7 +37,7 @@ class ProxyParts:
     trail: AuditTrail
     upstreams: Upstreams
     streams: OpenStreams
-    telemetry: Telemetry
+    telemetry: ProxyMetrics
     clock: Callable[[], float]
     refusals: Refusals = field(init=False)
 

@@ -1,0 +1,39 @@
+"""What the proxy measures."""
+
+from __future__ import annotations
+
+from registry_access.state.metrics import StateMetrics
+
+
+class ProxyMetrics(StateMetrics):
+    """Pulls, refusals, streams, upstreams, the audit trail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pulls = self._counter("akua_pulls", "Requests for registry content.", "operation", "result")
+        self.refusals = self._counter("akua_refusals", "Requests that a gate refused.", "gate", "reason")
+        self.challenges = self._counter("akua_challenges", "Requests without credentials that were answered with the challenge.")
+        self.bytes = self._counter("akua_sent_bytes", "Bytes of registry content sent to clients.")
+        self.pull_seconds = self._histogram("akua_pull_seconds", "Seconds from request to the end of the answer.", "operation")
+        self.tokens = self._counter("akua_tokens", "Answers of the token endpoint.", "result", "reason")
+        self.streams_open = self._gauge("akua_streams_open", "Answers being streamed now.")
+        self.streams_cut = self._counter("akua_streams_cut", "Streams cut because a gate no longer passes.", "reason")
+        self.upstream_seconds = self._histogram("akua_upstream_seconds", "Seconds until an upstream's headers.", "registry")
+        self.upstream_answers = self._counter("akua_upstream_answers", "Answers of upstreams.", "registry", "status")
+        self.upstream_failures = self._counter("akua_upstream_failures", "Upstreams that gave no answer.", "registry")
+        self.upstream_rate_limit_remaining = self._gauge(
+            "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
+        )
+        self.audit_failures = self._counter("akua_audit_failures", "Requests refused because nothing could be committed.")
+        self.audit_skipped = self._counter("akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded.")
+        self.audit_lag = self._gauge("akua_audit_lag_records", "Outcomes queued and not yet committed.")
+
+    def upstream_answered(self, registry: str, status: int, seconds: float) -> None:
+        self.upstream_seconds.labels(registry).observe(seconds)
+        self.upstream_answers.labels(registry, f"{status // 100}xx" if status != 429 else "429").inc()
+
+    def upstream_failed(self, registry: str) -> None:
+        self.upstream_failures.labels(registry).inc()
+
+    def rate_limit_remaining(self, registry: str, credential: str, remaining: int) -> None:
+        self.upstream_rate_limit_remaining.labels(registry, credential).set(remaining)

@@ -1,0 +1,17 @@
+"""What is measured of the state, and of the Events written about it."""
+
+from __future__ import annotations
+
+from registry_access.runtime.metrics import MetricSet
+
+
+class StateMetrics(MetricSet):
+    """Freshness of the state, manifests that cannot be used, Events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state_staleness = self._gauge("akua_state_staleness_seconds", "Age of the last proof that the state is current.")
+        self.state_problems = self._gauge("akua_state_problems", "Manifests that cannot be used.")
+        self.events = self._counter(
+            "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
+        )

@@ -1,0 +1,25 @@
+"""What the webhook and the install sync measure."""
+
+from __future__ import annotations
+
+from registry_access.state.metrics import StateMetrics
+
+_ADMISSION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
+
+
+class WebhookMetrics(StateMetrics):
+    """Admission reviews, and the sync of installs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admission_reviews = self._counter("akua_admission_reviews", "Admission reviews answered.", "operation", "outcome")
+        self.admission_images = self._counter("akua_admission_images", "Images in admission reviews.", "outcome")
+        self.admission_seconds = self._histogram(
+            "akua_admission_seconds", "Seconds to answer an admission review.", buckets=_ADMISSION_SECONDS
+        )
+        self.admission_audit_drops = self._counter(
+            "akua_admission_audit_drops", "Admissions that could not be written into the audit trail."
+        )
+        self.install_syncs = self._counter("akua_install_syncs", "Reconciliations of installs.", "result")
+        self.install_sync_leading = self._gauge("akua_install_sync_leading", "1 in the process that syncs installs, else 0.")
+        self.tokens_minted = self._counter("akua_install_tokens_minted", "Install tokens minted.")
