@@ -108,6 +108,7 @@ _ANSWERS: Mapping[Reason, tuple[int, str]] = {
     Reason.SECRET_MISSING: (403, "DENIED"),
     Reason.SECRET_INVALID: (403, "DENIED"),
     Reason.SECRETS_UNREADABLE: (503, "UNAVAILABLE"),
+    Reason.SECRET_BOUND: (403, "DENIED"),
     Reason.STATE_STALE: (503, "UNAVAILABLE"),
     Reason.AUDIT_UNAVAILABLE: (503, "UNAVAILABLE"),
     # Not 401: the client would log in to us again and again, and only the administrator can help.

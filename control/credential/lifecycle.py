@@ -9,6 +9,7 @@ from control.credential.presets import FIELDS_OF_TYPE, Field
 from control.session import Session
 from registry_access.model.errors import AlreadyExists, InvalidInput
 from registry_access.model.resources import CredentialType, Kind, RegistryCredential, Resource
+from registry_access.model.secret_binding import destinations
 from registry_access.model.workspace_secret import SecretProblem
 from registry_access.state.workspace_secrets import SecretVersion, WorkspaceSecrets
 
@@ -52,9 +53,10 @@ async def add_credential(session: Session, wanted: NewCredential, read: Callable
         "allowPrivateAddresses": wanted.allow_private_addresses,
     }
     manifest = session.manifest(Kind.REGISTRY_CREDENTIAL, name, spec)
-    RegistryCredential.from_manifest(manifest)
+    credential = RegistryCredential.from_manifest(manifest)
     if values:
-        await WorkspaceSecrets(session.store).add(session.workspace, name, values, type=wanted.type)
+        secrets = WorkspaceSecrets(session.store)
+        await secrets.add(session.workspace, name, values, type=wanted.type, registries=destinations(credential))
     return await session.store.create(manifest)
 
 
@@ -98,7 +100,15 @@ async def add_version(session: Session, name: str, values: Values, *, current: b
     """A new version of the credential's secret, used at once when `current`. Raises NotFound, InvalidInput, StateError."""
     found, secret = session.credential(name), secret_of(session, name)
     secrets = WorkspaceSecrets(session.store)
-    return await secrets.add(session.workspace, secret, values, current=current, comment=comment, type=found.type)
+    return await secrets.add(
+        session.workspace,
+        secret,
+        values,
+        current=current,
+        comment=comment,
+        type=found.type,
+        registries=destinations(found),
+    )
 
 
 def secret_of(session: Session, name: str, *, remedy: str = "it is used without one") -> str:

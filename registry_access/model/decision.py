@@ -46,6 +46,7 @@ class Reason(StrEnum):
     SECRET_MISSING = "secret-missing"  # noqa: S105
     SECRET_INVALID = "secret-invalid"  # noqa: S105
     SECRETS_UNREADABLE = "secrets-unreadable"
+    SECRET_BOUND = "secret-bound-elsewhere"  # noqa: S105
     STATE_STALE = "state-stale"
     AUDIT_UNAVAILABLE = "audit-unavailable"
     UPSTREAM_UNAUTHORIZED = "upstream-unauthorized"

@@ -17,12 +17,14 @@ from types import MappingProxyType
 from registry_access.model.decision import Reason
 from registry_access.model.resources.metadata import (
     CURRENT_VERSION_ANNOTATION,
+    REGISTRIES_ANNOTATION,
     SECRET_LABEL,
     VERSION_LABEL,
     VERSION_STATE_ANNOTATION,
 )
 from registry_access.model.resources.registry_credential import CredentialType, RegistryCredential
 from registry_access.model.resources.secret import Secret
+from registry_access.model.secret_binding import bound_to, destinations, strangers
 
 UNVERSIONED = "unversioned"
 NO_SECRET = "none"  # noqa: S105 - a version, for display
@@ -94,7 +96,7 @@ def resolve_secret(credential: RegistryCredential, lookup: Callable[[str], Secre
         )
     version = head.metadata.annotations.get(CURRENT_VERSION_ANNOTATION)
     if version is None:
-        return _value(credential, head, UNVERSIONED)
+        return _foreign(credential, head) or _value(credential, head, UNVERSIONED)
     holder = lookup(version_secret_name(name, version))
     if holder is None or holder.metadata.labels.get(SECRET_LABEL) != name or holder.metadata.labels.get(VERSION_LABEL) != version:
         return SecretProblem(
@@ -105,7 +107,21 @@ def resolve_secret(credential: RegistryCredential, lookup: Callable[[str], Secre
         return SecretProblem(
             Reason.SECRET_INVALID, f"version {version} of secret {name} is {state}; enable it, or pin another version"
         )
-    return _value(credential, holder, version)
+    return _foreign(credential, holder, head) or _value(credential, holder, version)
+
+
+def _foreign(credential: RegistryCredential, *holders: Secret) -> SecretProblem | None:
+    """Why the credential must not be given the value: it would send it to a host that the Secret is not for."""
+    bound = bound_to(*holders)
+    elsewhere = strangers(destinations(credential), bound) if bound is not None else []
+    if bound is None or not elsewhere:
+        return None
+    return SecretProblem(
+        Reason.SECRET_BOUND,
+        f"secret {credential.secret_name} is for {', '.join(sorted(bound)) or 'no registry'}, and credential "
+        f"{credential.metadata.name} would send it to {', '.join(elsewhere)}; give the credential a secret of its own, or have "
+        f"somebody who may write Secret {holders[0].metadata.name} add that to its annotation {REGISTRIES_ANNOTATION}",
+    )
 
 
 def problem_of_values(type: CredentialType, data: Mapping[str, bytes]) -> str:

@@ -8,7 +8,7 @@ cluster changes by either.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,10 +17,12 @@ from registry_access.model.resources import CredentialType, Key, Kind, Secret
 from registry_access.model.resources.metadata import (
     CURRENT_VERSION_ANNOTATION,
     GROUP,
+    REGISTRIES_ANNOTATION,
     SECRET_LABEL,
     VERSION_LABEL,
     VERSION_STATE_ANNOTATION,
 )
+from registry_access.model.secret_binding import annotation_value, bound_to, strangers
 from registry_access.model.workspace_secret import VersionState, problem_of_values, state_of_version, version_secret_name
 from registry_access.state.interface import StateStore
 
@@ -58,18 +60,28 @@ class WorkspaceSecrets:
         current: bool = True,
         comment: str = "",
         type: CredentialType | None = None,
+        registries: Collection[str] = (),
     ) -> SecretVersion:
         """Adds a version, and the secret with its first. `current=False` stages it: it is used once it is pinned.
 
         With `type`, InvalidInput when the values could not serve a credential of that type. A plain Secret that is there
-        already becomes version 1.
+        already becomes version 1. `registries` (`secret_binding.destinations`): the hosts that the value is for. A version
+        inherits what the one before it was bound to; InvalidInput when that leaves out some of `registries`.
         """
         data = {key: value.encode() if isinstance(value, str) else value for key, value in values.items()}
         _check_values(data, type)
         head = await self._head(workspace, name) or await self._create_head(workspace, name)
+        bound = await self._bound(head)
+        if bound is not None and (elsewhere := strangers(registries, bound)):
+            raise InvalidInput(
+                f"is for {', '.join(sorted(bound)) or 'no registry'}, not for {', '.join(elsewhere)}",
+                field=f"secret {name}",
+                remedy=f"give the credential a secret of its own, or change the annotation {REGISTRIES_ANNOTATION}",
+            )
+        bound = bound if bound is not None else (registries or None)
         if head.data and CURRENT_VERSION_ANNOTATION not in head.metadata.annotations:
             head = await self._make_versioned(head)
-        number = await self._create_version(workspace, name, data, comment)
+        number = await self._create_version(workspace, name, data, comment, bound)
         if current:
             await self._point_to(head, number)
         return await self.version(workspace, name, number)
@@ -129,6 +141,12 @@ class WorkspaceSecrets:
         for number in numbers:
             await self._store.delete(_key(workspace, version_secret_name(name, number)))
 
+    async def _bound(self, head: Secret) -> Collection[str] | None:
+        """What the current version is bound to."""
+        stated = head.metadata.annotations.get(CURRENT_VERSION_ANNOTATION, "")
+        holder = await self._holder(head.metadata.namespace, head.metadata.name, int(stated)) if stated.isdigit() else None
+        return bound_to(holder, head) if holder else bound_to(head)
+
     async def _head(self, workspace: str, name: str) -> Secret | None:
         return await self._read(_key(workspace, name))
 
@@ -177,18 +195,21 @@ class WorkspaceSecrets:
 
     async def _make_versioned(self, head: Secret) -> Secret:
         workspace, name = head.metadata.namespace, head.metadata.name
-        number = await self._create_version(workspace, name, head.data, "the secret as it was before versions")
+        number = await self._create_version(workspace, name, head.data, "the secret as it was before versions", bound_to(head))
         await self._store.patch(head.key, {"metadata": {"labels": {SECRET_LABEL: name}}})
         await self._point_to(await self._existing_head(workspace, name), number)
         if not head.immutable:
             await self._store.patch(head.key, {"data": None, "stringData": None})
         return await self._existing_head(workspace, name)
 
-    async def _create_version(self, workspace: str, name: str, data: Mapping[str, bytes], comment: str) -> int:
+    async def _create_version(
+        self, workspace: str, name: str, data: Mapping[str, bytes], comment: str, bound: Collection[str] | None
+    ) -> int:
         number = max(await self._numbers(workspace, name), default=0) + 1
         for candidate in range(number, number + _ATTEMPTS):
             try:
-                await self._store.create(_version_manifest(workspace, name, candidate, data, comment, VersionState.ENABLED))
+                manifest = _version_manifest(workspace, name, candidate, data, comment, VersionState.ENABLED, bound)
+                await self._store.create(manifest)
             except AlreadyExists:  # somebody else adds a version now
                 continue
             return candidate
@@ -221,9 +242,17 @@ def _check_values(data: Mapping[str, bytes], type: CredentialType | None) -> Non
 
 
 def _version_manifest(
-    workspace: str, name: str, number: int, data: Mapping[str, bytes], comment: str, state: VersionState
+    workspace: str,
+    name: str,
+    number: int,
+    data: Mapping[str, bytes],
+    comment: str,
+    state: VersionState,
+    bound: Collection[str] | None = None,
 ) -> dict[str, object]:
     annotations = {VERSION_STATE_ANNOTATION: str(state)} | ({COMMENT_ANNOTATION: comment} if comment else {})
+    if bound is not None:
+        annotations[REGISTRIES_ANNOTATION] = annotation_value(bound)
     return {
         "apiVersion": "v1",
         "kind": "Secret",

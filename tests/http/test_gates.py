@@ -47,6 +47,16 @@ REFUSALS: list[tuple[str, Arrange, int, str, str]] = [
         "secret-invalid",
     ),
     (
+        "another registry's secret",
+        lambda akua: akua.store.patch(
+            Key(Kind.SECRET, WORKSPACE, "upstream"),
+            {"metadata": {"annotations": {"registry.akua.dev/registries": "other.example"}}},
+        ),
+        403,
+        "DENIED",
+        "secret-bound-elsewhere",
+    ),
+    (
         "two credentials",
         lambda akua: akua.store.create(
             resource("RegistryCredential", "twin", {"registry": akua.upstream_host, "type": "Basic", "secretName": "upstream"})

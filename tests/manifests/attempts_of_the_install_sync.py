@@ -120,6 +120,19 @@ def of_the_install_sync() -> list[Attempt]:
             {"metadata": {"labels": {"app.kubernetes.io/managed-by": "akua-certificates"}}},
             "no certificate of others",
         ),
+        attempt(
+            "gives its certificate to a person",
+            "PATCH",
+            core(SYSTEM, "secrets", "akua-webhook-tls"),
+            {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+        ),
+        attempt(
+            "relabels its certificate",
+            "PATCH",
+            core(SYSTEM, "secrets", "akua-webhook-tls"),
+            {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}},
+            "relabels no Secret",
+        ),
         # Pull grants: to our host, of its own.
         attempt("writes a pull grant", *applied(grant("shop-prod", "new"), "pullgrants")),
         attempt("deletes a pull grant", "DELETE", custom("shop-prod", "pullgrants", "shop")),

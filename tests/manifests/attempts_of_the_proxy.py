@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.stolen_tokens import SYSTEM, TOKEN, Attempt, core, custom, event, grant, group, secret
+from tests.support.stolen_tokens import SYSTEM, TOKEN, Attempt, condition, core, custom, event, grant, group, secret
 
 WEBHOOK, PROXY = "akua-webhook", "akua-proxy"
 EVENTS = "events.k8s.io/v1"
@@ -32,7 +32,14 @@ def of_the_proxy() -> list[Attempt]:
         attempt("says what was pulled", "PATCH", shop, {"status": {"lastPullTime": "2026-01-01T00:00:00Z", "deniedPulls": 6}}),
         attempt("hides refusals", "PATCH", shop, {"status": {"deniedPulls": 0}}, "takes no refused pull back"),
         attempt("sends the sync to clear a cluster", "PATCH", shop, {"status": {"clusters": ["ghcr"]}}, "lastPullTime"),
-        attempt("forges a condition", "PATCH", shop, {"status": {"conditions": []}}, "lastPullTime"),
+        attempt("removes conditions", "PATCH", shop, {"status": {"conditions": []}}, "lastPullTime"),
+        attempt("forges a condition", "PATCH", shop, {"status": {"conditions": [condition("Ready", "False")]}}, "lastPullTime"),
+        attempt(
+            "says whether it can be pulled",
+            "PATCH",
+            shop,
+            {"status": {"conditions": [condition("Ready"), condition("Pullable", "False")]}},
+        ),
         attempt("forges the token's id", "PATCH", shop, {"status": {"tokenID": "tok_2"}}, "lastPullTime"),
         attempt("restores an install", "PATCH", custom("acme", "installs", "shop"), {"spec": {"revoked": False}}, "forbidden"),
         attempt(

@@ -15,6 +15,8 @@ from tests.support.kubernetes import SERVER_NAME, ControlPlane
 CONTENT_TYPES = {
     "PATCH": "application/merge-patch+json",
     "APPLY": "application/apply-patch+yaml",
+    "JSON-PATCH": "application/json-patch+json",
+    "STRATEGIC": "application/strategic-merge-patch+json",
 }
 
 
@@ -41,7 +43,7 @@ class ApiRequests:
     def __call__(
         self, method: str, path: str, body: object = None, *, user: str = "", token: str = "", dry_run: bool = False
     ) -> Answer:
-        """`method` may be APPLY (server-side apply). `user`: whom the administrator speaks as."""
+        """`method` may be APPLY (server-side), JSON-PATCH or STRATEGIC. `user`: whom the administrator speaks as."""
         query = {"dryRun": "All"} if dry_run else {}
         headers = {"Authorization": f"Bearer {token or self._plane.token}"}
         headers["Content-Type"] = CONTENT_TYPES.get(method, "application/json")
@@ -50,7 +52,7 @@ class ApiRequests:
         if method == "APPLY":
             query |= {"fieldManager": "tests", "force": "true"}
         found = self._client.request(
-            "PATCH" if method == "APPLY" else method,
+            "PATCH" if method in CONTENT_TYPES else method,
             path,
             params=query or None,  # else the path's own query would be dropped
             json=body if body is not None else None,

@@ -37,6 +37,15 @@ def token_of(api: ApiRequests, account: str) -> str:
     return str(answer.body["status"]["token"])
 
 
+_VERBS = {
+    "POST": {"create"},
+    "PUT": {"update"},
+    "APPLY": {"create", "patch"},
+    "JSON-PATCH": {"patch"},
+    "STRATEGIC": {"patch"},
+}
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One request with a stolen token. `refused` is in the server's answer; "" for what the account is there to do."""
@@ -45,7 +54,7 @@ class Attempt:
     what: str
     method: str
     path: str
-    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    body: Mapping[str, Any] | list[dict[str, Any]] | None = field(default=None, repr=False)
     refused: str = ""
 
     def __str__(self) -> str:
@@ -53,7 +62,7 @@ class Attempt:
 
     def made(self, api: ApiRequests, token: str) -> Answer:
         body = self.body
-        if self.method == "PUT" and body is not None:
+        if self.method == "PUT" and isinstance(body, Mapping):
             metadata = {**body["metadata"], "resourceVersion": api("GET", self.path).body["metadata"].get("resourceVersion", "1")}
             body = {**body, "metadata": metadata}
         return api(self.method, self.path, body, token=token, dry_run=self.method != "GET")
@@ -67,7 +76,7 @@ class Attempt:
             rest = rest[2:]
         named = rest[0] if len(rest) < 3 else f"{rest[0]}.{api_group}/{rest[2]}"
         full = named if "/" in named or not api_group else f"{named}.{api_group}"
-        verbs = {"POST": {"create"}, "PUT": {"update"}, "APPLY": {"create", "patch"}}.get(self.method, {self.method.lower()})
+        verbs = _VERBS.get(self.method, {self.method.lower()})
         return {(self.account, full, verb) for verb in verbs}
 
 
@@ -102,6 +111,11 @@ def resource(kind: str, namespace: str, name: str, spec: Mapping[str, Any], **me
         "metadata": {"namespace": namespace, "name": name, **metadata},
         "spec": spec,
     }
+
+
+def condition(kind: str, status: str = "True") -> dict[str, str]:
+    moment = "2026-01-01T00:00:00Z"
+    return {"type": kind, "status": status, "reason": "Because", "message": "", "lastTransitionTime": moment}
 
 
 def grant(namespace: str, name: str, host: str = "oci.akua.dev", **metadata: Any) -> dict[str, Any]:
@@ -182,7 +196,11 @@ def make_world(api: ApiRequests, registration: Mapping[str, Any]) -> list[str]:
     remote = {**install, "cluster": {"kubeconfigSecret": "other"}}
     for name, spec in (("shop", install), ("remote", remote)):
         add(resource("Install", "acme", name, spec), custom("acme", "installs", name))
-        api("PATCH", custom("acme", "installs", name, "status"), {"status": {"deniedPulls": 5, "tokenID": "tok_1"}})
+        api(
+            "PATCH",
+            custom("acme", "installs", name, "status"),
+            {"status": {"deniedPulls": 5, "tokenID": "tok_1", "conditions": [condition("Ready")]}},
+        )
     credential = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
     add(resource("RegistryCredential", "acme", "ghcr", credential), custom("acme", "registrycredentials", "ghcr"))
     certificates = {"app.kubernetes.io/managed-by": "akua-certificates"}

@@ -26,6 +26,7 @@ SECRET_LABEL = f"{GROUP}/secret"  # on a version Secret: the workspace secret's 
 VERSION_LABEL = f"{GROUP}/version"  # on a version Secret: its number
 CURRENT_VERSION_ANNOTATION = f"{GROUP}/current-version"  # on the workspace secret
 VERSION_STATE_ANNOTATION = f"{GROUP}/version-state"  # on a version Secret: enabled | disabled | destroyed
+REGISTRIES_ANNOTATION = f"{GROUP}/registries"  # on a workspace secret or a version: the hosts that it may be sent to
 INSTALL_LABEL = f"{GROUP}/install"  # on what the sync wrote: the install's name
 INSTALL_WORKSPACE_LABEL = f"{GROUP}/install-workspace"
 INSTALL_UID_ANNOTATION = f"{GROUP}/install-uid"

@@ -140,3 +140,32 @@ async def test_a_pin_to_what_is_not_there_says_so(store: StateStore) -> None:
     assert isinstance(problem, SecretProblem)
     assert problem.reason is Reason.SECRET_MISSING
     assert "version 7" in problem.detail
+
+
+async def test_a_value_is_bound_to_the_registries_that_it_was_given_for(store: StateStore) -> None:
+    secrets = WorkspaceSecrets(store)
+    await secrets.add(WORKSPACE, "ghcr", values("one"), registries={"ghcr.io"})
+    assert resolved(store) == "one"
+    # Whoever rotates it for another registry would send it there.
+    with pytest.raises(InvalidInput, match=r"secret ghcr: is for ghcr\.io, not for evil\.example"):
+        await secrets.add(WORKSPACE, "ghcr", values("two"), registries={"ghcr.io", "evil.example"})
+    assert [version.number for version in await secrets.versions(WORKSPACE, "ghcr")] == [1]
+    # A version inherits what the one before it was bound to, whatever adds it.
+    await secrets.add(WORKSPACE, "ghcr", values("two"))
+    await store.patch(
+        Key(Kind.SECRET, WORKSPACE, "ghcr-v1"), {"metadata": {"annotations": {"registry.akua.dev/registries": "a.example"}}}
+    )
+    assert resolved(store) == "two"
+    await secrets.pin(WORKSPACE, "ghcr", 1)
+    assert resolved(store) == Reason.SECRET_BOUND
+
+
+async def test_a_plain_secret_keeps_its_binding_as_version_one(store: StateStore) -> None:
+    plain = secret_manifest("ghcr", username="robot", password="zero")
+    plain["metadata"]["annotations"] = {"registry.akua.dev/registries": "ghcr.io,quay.io"}
+    await store.create(plain)
+    await WorkspaceSecrets(store).add(WORKSPACE, "ghcr", values("one"), registries={"ghcr.io"})
+    for version in ("ghcr-v1", "ghcr-v2"):
+        found = store.index.secret(WORKSPACE, version)
+        assert found is not None
+        assert found.metadata.annotations["registry.akua.dev/registries"] == "ghcr.io,quay.io"
