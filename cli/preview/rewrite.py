@@ -3,90 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import jsonpatch
 import typer
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from cli.session import invocation
 from cli.terminal.options import Output, OutputOption
 from cli.terminal.presentation import remark, show_json
+from control.preview.rewritten_manifests import RewrittenManifests
 from control.session import opened
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Kind
-from registry_access.state.index import ResourceIndex
-from webhook.admission.rewriting import rewrite_pod
-
-# Where a workload's pods are described (apps/v1, batch/v1).
-_TEMPLATES = (("spec", "template"), ("spec", "jobTemplate", "spec", "template"))
 
 
 def rewrite(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="YAML manifests; none: standard input.", show_default=False)] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of what states none.")] = "default",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of objects that name none.")] = "default",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show manifests as their pods would be after admission: pods, and workloads by their pod template.
+    """Show manifests with the images that admission would give their pods. All other text stays as it is, byte for byte.
 
-    The pull grants are those of the state, so `akua install sync` must have written them. Warnings go to standard error.
+    Looks into pods, lists, workloads and every other object with a pod template. With `-o json` the documents are shown as
+    admission leaves the pods: with pull Secrets and annotations too. The pull grants are those of the state, so run
+    `akua install sync` first. Warnings go to standard error.
 
     Example: akua rewrite -n shop-prod deployment.yaml | diff deployment.yaml -
     """
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
+    source = str(file or "standard input")
     try:
-        documents = list(yaml.load_all(file.read_text("utf-8") if file else sys.stdin.read()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot be read: {error}", field=str(file or "standard input")) from error
-    except YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" (line {place.line + 1})" if place else ""
-        raise InvalidInput(f"is not YAML{line}", field=str(file or "standard input")) from error
-
-    settings = invocation(context).settings()
-    places = {_place(document, namespace) for document in documents}
-
-    async def work() -> list[Any]:
-        async with opened(settings, places.pop() if len(places) == 1 else "", kinds={Kind.PULL_GRANT}) as store:
-            return [_rewritten(document, namespace, store.index) for document in documents if document is not None]
-
-    shown = asyncio.run(work())
+        manifests = RewrittenManifests(_read(file), namespace)
+        shown: Any = asyncio.run(_rewritten(context, manifests, output))
+    except InvalidInput as error:
+        if error.field:
+            raise
+        raise InvalidInput(error.problem, field=source, remedy=error.remedy) from error
+    for warning in manifests.warnings:
+        remark(f"warning: {warning}")
     if output is Output.JSON:
         show_json(shown)
     else:
-        yaml.dump_all(shown, sys.stdout)
+        sys.stdout.write(shown)
 
 
-def _place(document: Any, namespace: str) -> str:
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    return (metadata.get("namespace") if isinstance(metadata, dict) else None) or namespace
+async def _rewritten(context: typer.Context, manifests: RewrittenManifests, output: Output) -> str | list[Any]:
+    places = manifests.namespaces
+    only = next(iter(places)) if len(places) == 1 else ""
+    async with opened(invocation(context).settings(), only, kinds={Kind.PULL_GRANT}) as store:
+        grants = store.index.grants
+        return manifests.documents(grants) if output is Output.JSON else manifests.text(grants)
 
 
-def _rewritten(document: Any, namespace: str, grants: ResourceIndex) -> Any:
-    result = copy.deepcopy(document)
-    if not isinstance(result, dict):
-        return result
-    place = _place(document, namespace)
-    if result.get("kind") == "Pod":
-        return _admitted(result, place, grants)
-    for *path, last in _TEMPLATES:
-        holder: Any = result
-        for step in path:
-            holder = holder.get(step) if isinstance(holder, dict) else None
-        if isinstance(holder, dict) and isinstance(holder.get(last), dict):
-            holder[last] = _admitted(holder[last], place, grants)
-            break
-    return result
-
-
-def _admitted(pod: dict[str, Any], namespace: str, grants: ResourceIndex) -> Any:
-    rewriting = rewrite_pod(pod, {}, "CREATE", "", grants.grants(namespace))
-    for warning in rewriting.warnings:
-        remark(f"warning: {warning}")
-    return jsonpatch.apply_patch(pod, rewriting.operations)
+def _read(file: Path | None) -> str:
+    """The text as it is, its line ends too."""
+    try:
+        return (file.read_bytes() if file else sys.stdin.buffer.read()).decode("utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"is not UTF-8 (byte {error.start})", remedy="save it as UTF-8") from error
