@@ -53,7 +53,7 @@ class WorkspaceAccess:
                     logger.warning("the proxy's access to workspaces is not as it should be, tried again and again: %s", problem)
                 self._told = problems
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_AGAIN_SECONDS if fresh else _LOOK_SECONDS):
+                    async with asyncio.timeout(min(_AGAIN_SECONDS, _LOOK_SECONDS) if fresh else _LOOK_SECONDS):
                         await self._wake.wait()
         finally:
             unsubscribe()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from registry_access.model.errors import Conflict, StateUnavailable
+from registry_access.model.errors import Conflict, InvalidManifest, StateUnavailable
 from registry_access.model.resources import Metadata, Namespace
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.raw_objects import RawKind, RawObject, RawObjects
@@ -138,3 +138,14 @@ async def test_one_that_is_refused_keeps_none_of_the_others_waiting(
         ], "said once"
         bindings.refused = {}
         await until(lambda: set(bindings.present) == {"acme", "globex", "initech"})
+
+
+async def test_a_new_problem_is_tried_again_soon(index: ResourceIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server may not have seen the label yet on which its policy insists."""
+    monkeypatch.setattr("webhook.workspace_access._AGAIN_SECONDS", 0.01)
+    bindings = Bindings()
+    bindings.refused = {"acme": InvalidManifest("the leader lets the proxy into workspaces only")}
+    async with running(WorkspaceAccess(index, bindings)):
+        await until(lambda: set(bindings.present) == {"globex"})
+        bindings.refused = {}
+        await until(lambda: set(bindings.present) == {"acme", "globex"}, seconds=5)
