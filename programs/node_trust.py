@@ -11,9 +11,10 @@ from pathlib import Path
 
 from node_trust.hosts_folder import HostsFolder
 from node_trust.keeper import TrustKeeper
-from programs.telemetry import Telemetry
+from node_trust.metrics import NodeTrustMetrics
 from registry_access.runtime.health import Health
 from registry_access.runtime.json_logging import configure_logging
+from registry_access.runtime.metrics import ProcessMetrics
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
@@ -23,6 +24,10 @@ from registry_access.state.cluster_access import cluster_access
 logger = logging.getLogger(__name__)
 
 
+class NodeTelemetry(NodeTrustMetrics, ProcessMetrics):
+    """Every metric of the program on a node."""
+
+
 def hosts_folder(settings: Settings) -> HostsFolder:
     """What is kept on this node."""
     return HostsFolder(Path(settings.containerd_config_path), settings.host)
@@ -30,7 +35,7 @@ def hosts_folder(settings: Settings) -> HostsFolder:
 
 def keep_trust(settings: Settings) -> None:
     """Looks and writes until SIGTERM. Raises InvalidSettings, StateUnavailable before it begins."""
-    telemetry = Telemetry()
+    telemetry = NodeTelemetry()
     handler = configure_logging(settings.log_level, Redactor(), telemetry.log_drops.inc)
     try:
         asyncio.run(_keep(settings, telemetry))
@@ -40,16 +45,16 @@ def keep_trust(settings: Settings) -> None:
 
 async def look_once(settings: Settings) -> bool:
     """Whether something had to be written. Raises AkuaError."""
-    async with _keeper(settings, Telemetry()) as keeper:
+    async with _keeper(settings, NodeTelemetry()) as keeper:
         return await keeper.look()
 
 
 def stay_ready(settings: Settings) -> None:
     """Does nothing, and is ready, until SIGTERM."""
-    asyncio.run(_operations(settings, Health(), Telemetry()).run())
+    asyncio.run(_operations(settings, Health(), NodeTelemetry()).run())
 
 
-async def _keep(settings: Settings, telemetry: Telemetry) -> None:
+async def _keep(settings: Settings, telemetry: NodeTelemetry) -> None:
     health = Health()
     servers = _operations(settings, health, telemetry)
     async with _keeper(settings, telemetry) as keeper:
@@ -65,7 +70,7 @@ async def _keep(settings: Settings, telemetry: Telemetry) -> None:
 
 
 @asynccontextmanager
-async def _keeper(settings: Settings, telemetry: Telemetry) -> AsyncIterator[TrustKeeper]:
+async def _keeper(settings: Settings, telemetry: NodeTelemetry) -> AsyncIterator[TrustKeeper]:
     # Not needed to say what is wrong with the settings, nor to take away what was written.
     from node_trust.source import read_trust
     from registry_access.state.kubernetes.api import KubernetesApi
@@ -78,6 +83,6 @@ async def _keeper(settings: Settings, telemetry: Telemetry) -> AsyncIterator[Tru
         await api.close()
 
 
-def _operations(settings: Settings, health: Health, telemetry: Telemetry) -> Servers:
+def _operations(settings: Settings, health: Health, telemetry: NodeTelemetry) -> Servers:
     app = create_operations_app(health, telemetry)
     return Servers([Listener(OPERATIONS, app, settings.operations_address)], telemetry=telemetry, health=health, drain=1.0)
