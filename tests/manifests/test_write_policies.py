@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from registry_access.model.names.registry_host import normalize_registry_host
 from tests.manifests.conftest import once
-from tests.support.api_requests import ApiRequests
+from tests.support.api_requests import Answer, ApiRequests
 from tests.support.stolen_tokens import NO_WORKSPACE, WORKSPACE
 
 WEBHOOK, PROXY = (f"system:serviceaccount:akua-system:akua-{part}" for part in ("webhook", "proxy"))
@@ -116,6 +117,30 @@ def test_the_install_sync_writes_pull_grants_anywhere_and_the_proxy_none(api: Ap
     where = "/apis/registry.akua.dev/v1alpha1/namespaces/shop-prod/pullgrants/shop"
     assert api("APPLY", where, manifest, user=WEBHOOK, dry_run=True).allowed
     assert api("APPLY", where, manifest, user=PROXY, dry_run=True).status == 403, json.dumps(manifest)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["OCI.akua.dev", "oci.akua.dev:443", "oci.akua.dev:0443", "oci.akua.dev:8443", "oci.akua.dev:08443", "[FD00::1]:5000"],
+)
+def test_the_host_of_grants_is_what_the_programs_read_in_the_settings(api: ApiRequests, written: str) -> None:
+    maps = api("GET", f"/api/v1/namespaces/{SYSTEM}/configmaps").body["items"]
+    (name,) = (each["metadata"]["name"] for each in maps if each["metadata"]["name"].startswith("akua-settings"))
+    settings, host = f"/api/v1/namespaces/{SYSTEM}/configmaps/{name}", normalize_registry_host(written)
+    grants = "/apis/registry.akua.dev/v1alpha1/namespaces/shop-prod/pullgrants/shop"
+
+    def sent(to: str) -> Answer:
+        spec = {"host": to, "images": ["ghcr.io/acme/app"], "pullSecret": "akua-pull-shop"}
+        kind = {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "PullGrant", "metadata": {"name": "shop"}}
+        return api("APPLY", grants, {**kind, "spec": spec}, user=WEBHOOK, dry_run=True)
+
+    assert api("PATCH", settings, {"data": {"AKUA_HOST": written}}).allowed
+    try:
+        once(lambda: sent("evil.example"), f"to {host} only")
+        assert sent(host).allowed
+    finally:
+        assert api("PATCH", settings, {"data": {"AKUA_HOST": "oci.akua.dev"}}).allowed
+        once(lambda: sent("evil.example"), "to oci.akua.dev only")
 
 
 def test_of_an_install_the_sync_changes_its_own_finalizer_alone(api: ApiRequests) -> None:
