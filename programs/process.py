@@ -25,7 +25,6 @@ from registry_access.model.resources import Kind
 from registry_access.runtime.connections.descriptors import affordable, raise_limit
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
-from registry_access.runtime.immediate_protocol import Reply
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
@@ -34,7 +33,7 @@ from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
 from registry_access.state.opening import SystemSecrets, open_store
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
-from webhook.admission.app import BODY_MAXIMUM, BODY_SECONDS, WebhookApp
+from webhook.admission.app import WebhookApp
 from webhook.admission.audit import AdmissionAudit
 from webhook.assembly import InstallSyncParts, build_install_sync
 from webhook.leader_chores import kept_secrets, steadily
@@ -57,16 +56,6 @@ class _Later:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
-
-
-class _LaterWebhook:
-    """The same for the webhook."""
-
-    app: WebhookApp
-    body_maximum, body_seconds = BODY_MAXIMUM, BODY_SECONDS
-
-    def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
-        return self.app.reply(method, path, body)
 
 
 @dataclass(slots=True)
@@ -99,7 +88,8 @@ class Process:
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
-        proxy, webhook = _Later(), _LaterWebhook()
+        proxy = _Later()
+        webhook = WebhookApp(None, self.telemetry, held_maximum=self.settings.admission_held_bytes)
         # Ports first: one that is taken is said before a key is made or a database opened.
         self.servers = Servers(
             self._listeners(proxy, webhook),
@@ -129,8 +119,8 @@ class Process:
                 proxy.app = self.proxy_parts.app
             if self.webhook:
                 self.sync = await build_install_sync(self.settings, store, self.telemetry)
-                observer = await self._admission_audit(stack)
-                webhook.app = WebhookApp(store.index, self.telemetry, observer)
+                webhook.observer = await self._admission_audit(stack)
+                webhook.grants = store.index
                 stack.push_async_callback(self.sync.close)
                 stack.push_async_callback(_cancel, asyncio.create_task(self.sync.run(), name="install sync"))
             if self._own_certificate:
@@ -188,7 +178,7 @@ class Process:
             optional |= kept_secrets(self.settings)
         return SystemSecrets(frozenset(needed), frozenset(optional))
 
-    def _listeners(self, proxy: _Later, webhook: _LaterWebhook) -> list[Listener]:
+    def _listeners(self, proxy: _Later, webhook: WebhookApp) -> list[Listener]:
         settings = self.settings
         limits = self._limits()
         operations = create_operations_app(self.health, self.telemetry, self._refresh)

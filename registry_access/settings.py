@@ -24,6 +24,8 @@ _CONNECTION_BOUNDS = (
     ("stall_deadline", 1, 3600),
     ("connections", 16, 1_000_000),
 )
+_SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>KiB|MiB)?", re.ASCII)
+_SIZES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -68,6 +70,13 @@ def count(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", value, re.ASCII):
         raise InvalidInput("is not a whole number", remedy="write a number such as 256")
     return int(value)
+
+
+def size(value: str) -> int:
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise InvalidInput("is not a size", remedy="write bytes, or a number with KiB or MiB, such as 32MiB")
+    return int(match["number"]) * _SIZES[match["unit"]]
 
 
 def flag(value: str) -> bool:
@@ -156,6 +165,11 @@ class Settings:
     )
     connections_per_install: int = _setting(
         512, count, "How many connections of one install keep their place when there is no room. 0: all of them."
+    )
+    admission_held_bytes: int = _setting(
+        32 * 1024 * 1024,
+        size,
+        "How much of admission reviews that have not arrived completely the webhook holds at once; at least 8MiB.",
     )
     upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
     upstream_headers: float = _setting(25.0, duration, "How long an upstream may take to answer; containerd gives up after 30s.")
@@ -271,10 +285,11 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
         ("access_token_lifetime", 60, 3600),
         ("install_token_lifetime", 600, 400 * 86400),
         ("staleness_limit", 1, 3600),
+        ("admission_held_bytes", 8 * 1024 * 1024, 1024**3),
         *_CONNECTION_BOUNDS,
     )
     for name, low, high in bounds:
-        unit = "" if name == "connections" else " s"
+        unit = {"connections": "", "admission_held_bytes": " bytes"}.get(name, " s")
         if not low <= getattr(settings, name) <= high:
             problems.append(
                 InvalidInput(

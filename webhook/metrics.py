@@ -14,6 +14,9 @@ class WebhookMetrics(StateMetrics):
         super().__init__()
         self.admission_reviews = self._counter("akua_admission_reviews", "Admission reviews answered.", "operation", "outcome")
         self.admission_images = self._counter("akua_admission_images", "Images in admission reviews.", "outcome")
+        self.admission_held_bytes = self._gauge(
+            "akua_admission_held_bytes", "Bytes of admission reviews that have not arrived completely."
+        )
         self.admission_seconds = self._histogram(
             "akua_admission_seconds", "Seconds to answer an admission review.", buckets=_ADMISSION_SECONDS
         )

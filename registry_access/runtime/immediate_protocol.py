@@ -9,7 +9,10 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.guarded_protocol import GuardedProtocol
+from registry_access.runtime.held_bodies import HeldBodies
 
+_HELD_MAXIMUM = 32 * 1024 * 1024
+_PIECES_MAXIMUM = 16_384  # a network's smallest packets make half as many of the largest body
 _JSON, _TEXT = b"application/json", b"text/plain; charset=utf-8"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -38,16 +41,44 @@ class ImmediateApp(Protocol):
     def reply(self, method: bytes, path: bytes, body: bytes) -> Reply: ...
 
 
+@runtime_checkable
+class Watchful(Protocol):
+    """An ImmediateApp that bounds what all its clients together may have under way, and is told what was refused for it."""
+
+    bodies: HeldBodies
+
+    def refused(self, status: int, size: int) -> None:
+        """A request was refused with `status` (408, 413, 503) when `size` bytes of its body had been sent or announced."""
+
+
 class ImmediateProtocol(GuardedProtocol):
     """Connections are kept. On shutdown a request that has begun is still read and answered."""
 
     immediate_app: ClassVar[ImmediateApp]
+    bodies: ClassVar[HeldBodies]
 
     def connection_made(self, transport: object) -> None:
         super().connection_made(transport)
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
+        self._pieces = 0
+        self._holding = False
         self._last = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._begun and self._body and not self.transport.is_closing():
+            self._holding = True
+            self.bodies.hold(self, len(self._body))
+        elif self._holding:
+            self._let_go()
+
+    def give_way(self) -> None:
+        size, self._body, self._holding = len(self._body), b"", False
+        self._turn_away(503, "too many large requests at once; try again", size, (b"retry-after", b"1"))
 
     @property
     def body_deadline(self) -> float:
@@ -58,23 +89,33 @@ class ImmediateProtocol(GuardedProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._pieces, self._size = [], 0
+        self._body, self._pieces = b"", 0
 
     def on_headers_complete(self) -> None:
         if self.transport.is_closing():
             return
         self._check_headers()
         if self._declared_length() > self.immediate_app.body_maximum:
-            self._too_large()
+            self._too_large(self._declared_length())
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        self._size += len(body)
-        if self._size > self.immediate_app.body_maximum:
-            self._too_large()
+        if self.transport.is_closing():
+            return
+        size = len(self._body) + len(body)
+        self._pieces += 1
+        if size > self.immediate_app.body_maximum:
+            self._too_large(size)
+        elif self._pieces > _PIECES_MAXIMUM:
+            self._turn_away(413, f"the body comes in more than {_PIECES_MAXIMUM} pieces", size)
+        elif not self._body:
+            self._body = body
         else:
-            self._pieces.append(body)
+            # Not a list of pieces: a body in chunks of one byte would take forty times its size.
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
 
     def on_message_complete(self) -> None:
         self._stop_deadline()
@@ -83,8 +124,7 @@ class ImmediateProtocol(GuardedProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = []
+        body, self._body = bytes(self._body), b""
         self.slot.begin()
         reply = self.immediate_app.reply(self.parser.get_method(), self.url.partition(b"?")[0], body)
         if reply.status == HTTPStatus.OK:
@@ -101,7 +141,7 @@ class ImmediateProtocol(GuardedProtocol):
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Who does not read answers is asked nothing more."""
+        """A client that does not read its answers gets no more of them."""
         super().pause_writing()
         self.flow.pause_reading()
 
@@ -121,11 +161,31 @@ class ImmediateProtocol(GuardedProtocol):
         if not keep:
             self.transport.close()
 
-    def _too_large(self) -> None:
+    def _late(self) -> None:
+        in_body = not self._in_headers and not self.transport.is_closing()
+        super()._late()
+        if in_body:
+            self._tell(408, max(len(self._body), self._declared_length()))
+
+    def _too_large(self, size: int) -> None:
+        self._turn_away(413, f"the body is larger than {self.immediate_app.body_maximum} bytes", size)
+
+    def _turn_away(self, status: int, text: str, size: int, *headers: tuple[bytes, bytes]) -> None:
+        self._body = b""
         if not self.transport.is_closing():
-            self._answer(text_reply(413, f"the body is larger than {self.immediate_app.body_maximum} bytes"), False)
+            self._answer(text_reply(status, text, *headers), False)
+            self._tell(status, size)
+
+    def _tell(self, status: int, size: int) -> None:
+        if isinstance(self.immediate_app, Watchful):
+            self.immediate_app.refused(status, size)
+
+    def _let_go(self) -> None:
+        self._holding = False
+        self.bodies.release(self)
 
 
 def immediate(limits: Limits, app: ImmediateApp) -> type[ImmediateProtocol]:
     """The protocol class for `app` with these limits; those of bodies are the app's own."""
-    return type("ImmediateProtocol", (ImmediateProtocol,), {"limits": limits, "immediate_app": app})
+    bodies = app.bodies if isinstance(app, Watchful) else HeldBodies(_HELD_MAXIMUM)
+    return type("ImmediateProtocol", (ImmediateProtocol,), {"limits": limits, "immediate_app": app, "bodies": bodies})

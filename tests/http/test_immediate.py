@@ -9,6 +9,7 @@ import pytest
 from programs.telemetry import Telemetry
 from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
+from registry_access.runtime.held_bodies import HeldBodies
 from registry_access.runtime.immediate_protocol import Reply, text_reply
 from registry_access.runtime.serving import Listener, Servers
 from tests.support.serving import served
@@ -133,3 +134,57 @@ async def test_a_request_that_has_begun_is_answered_before_the_server_ends() -> 
     await asyncio.wait_for(running, 5)
     for stream in (writer, idle[1]):
         stream.close()
+
+
+class Watched(Echo):
+    body_maximum = 50_000
+
+    def __init__(self, maximum: int = 100_000) -> None:
+        self.bodies = HeldBodies(maximum)
+        self.told: list[tuple[int, int]] = []
+
+    def refused(self, status: int, size: int) -> None:
+        self.told.append((status, size))
+
+
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "told"),
+    [
+        (post(b"x" * 50_001), (413, 50_001)),
+        (CHUNKED + b"c351\r\n" + b"x" * 0xC351, (413, 0xC351)),
+        (CHUNKED + b"1\r\nx\r\n" * 20_000, (413, 16_385)),
+        (post(b"x" * 9)[:-5], (408, 9)),
+    ],
+)
+async def test_an_application_hears_what_was_refused_for_it(request_bytes: bytes, told: tuple[int, int]) -> None:
+    app = Watched()
+    async with served(app) as host:
+        heard = await conversation(host, request_bytes)
+    assert heard.startswith(f"HTTP/1.1 {told[0]} ".encode())
+    assert app.told == [told]
+
+
+async def test_strangers_who_hold_large_bodies_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty bodies of 40 KB that never end two are held; a small request in two parts, and a whole one, are answered."""
+    app = Watched()
+    monkeypatch.setattr(app, "body_seconds", 30.0)
+    unfinished = post(b"x" * 50_000)[:-10_000]
+    async with served(app) as host:
+        strangers = [await asyncio.open_connection(*host.split(":")) for _ in range(20)]
+        for _, writer in strangers:
+            writer.write(unfinished)
+            await writer.drain()
+        while len(app.told) < 17:
+            await asyncio.sleep(0.01)
+        part = post(b"small", "Connection: close")
+        assert b"POST /echo small" in await conversation(host, part[:-2], part[-2:])
+        assert b"POST /echo " + b"y" * 49_000 in await conversation(host, post(b"y" * 49_000, "Connection: close"))
+        refused = [await reader.read() for reader, _ in strangers[:17]]
+        for _, writer in strangers:
+            writer.close()
+    assert {status for status, _ in app.told} == {503}
+    assert all(b"503 " in answer and b"retry-after: 1" in answer for answer in refused if answer)
+    assert app.bodies._sum == 0

@@ -160,3 +160,54 @@ async def test_no_review_gets_a_500(client: httpx.AsyncClient, request_fields: d
     if answer.status_code == 200:
         assert answer.json()["response"]["allowed"] is True
         assert "internal error" not in answer.text
+
+
+async def test_reviews_that_are_refused_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """The API server fails open on each of them: a platform engineer must be able to see it."""
+    telemetry, now = Telemetry(), [0.0]
+    app = WebhookApp(Grants(), telemetry, clock=lambda: now[0])
+    for seconds in (0.0, 30.0, 60.0):
+        now[0] = seconds
+        app.refused(413, BODY_MAXIMUM + 1)
+    app.refused(408, 7)
+    app.refused(503, 9)
+    metrics = telemetry.exposition().decode()
+    for outcome, count in (("too-large", 3), ("too-slow", 1), ("overload", 1)):
+        assert f'akua_admission_reviews_total{{operation="",outcome="{outcome}"}} {count}.0' in metrics
+    assert [record.message.count("7340033 bytes") for record in caplog.records] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[" + b"[]," * 2_000_000 + b"1]",
+        b"{" + b'"a":{},' * 900_000 + b'"b":1}',
+        b"[" + b"1," * 900_000 + b"1]",
+        b"[" + b'"ab",' * 900_000 + b"1]",
+    ],
+    ids=["lists", "objects", "numbers", "texts"],
+)
+async def test_a_review_that_would_fill_the_memory_is_refused_before_it_is_decoded(value: bytes) -> None:
+    telemetry = Telemetry()
+    body = review({"spec": "VALUE"}).replace(b'"VALUE"', value)
+    reply = WebhookApp(Grants(), telemetry).reply(b"POST", b"/mutate", body)
+    assert (reply.status, reply.body) == (413, b"the review has too many values\n")
+    assert b'akua_admission_reviews_total{operation="",outcome="too-complex"} 1.0' in telemetry.exposition()
+
+
+def test_the_largest_real_reviews_are_decoded() -> None:
+    """A pod as large as etcd takes, twice, with everything that an API server adds."""
+    container = {"name": "c", "image": "ghcr.io/acme/app:1", "resources": {}, "terminationMessagePath": "/dev/termination-log"}
+    document = pod() | {"spec": {"containers": [{**container, "env": [{"name": "A", "value": "b"}]}] * 9000}}
+    owned: dict[str, Any] = {f"c{number}": {".": {}, "f:image": {}} for number in range(9000)}
+    document["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": {"f:containers": owned}}]
+    body = json.dumps(json.loads(review(document, old=document, operation="UPDATE")), separators=(",", ":")).encode()
+    assert 3_000_000 < len(body) < BODY_MAXIMUM
+    assert WebhookApp(Grants(), Telemetry()).reply(b"POST", b"/mutate", body).status == 200
+
+
+def test_until_the_state_is_read_no_review_is_answered_as_if_there_were_no_grants() -> None:
+    app = WebhookApp(None, Telemetry())
+    assert app.reply(b"POST", b"/mutate", review(pod("ghcr.io/acme/app:1"))).status == 503
+    app.grants = Grants()
+    assert operations_of(app.reply(b"POST", b"/mutate", review(pod("ghcr.io/acme/app:1"))).body)

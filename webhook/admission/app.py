@@ -10,16 +10,20 @@ from typing import Protocol
 
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import PullGrant
+from registry_access.runtime.held_bodies import HeldBodies
 from registry_access.runtime.immediate_protocol import Reply, text_reply
 from webhook.admission.grant_index import GrantIndexes
-from webhook.admission.review import AdmissionRequest, decode_review, encode_answer
+from webhook.admission.review import AdmissionRequest, ReviewTooComplex, decode_review, encode_answer
 from webhook.admission.rewriting import Rewriting, rewrite_pod
 from webhook.metrics import WebhookMetrics
 
 logger = logging.getLogger(__name__)
 PATH = b"/mutate"
-BODY_MAXIMUM = 7 * 1024 * 1024
+BODY_MAXIMUM = 7 * 1024 * 1024  # an API server takes requests of 3 MiB; a review of an update has the pod twice
 BODY_SECONDS = 5.0
+HELD_MAXIMUM = 32 * 1024 * 1024
+_LOG_SECONDS = 60.0
+_REFUSALS = {408: "too-slow", 413: "too-large", 503: "overload"}  # metric labels
 
 
 class GrantSource(Protocol):
@@ -32,15 +36,30 @@ Observer = Callable[[AdmissionRequest, Rewriting], None]
 
 
 class WebhookApp:
-    """An ImmediateApp. `observer` is called with every rewriting that is not a dry run; it must not block."""
+    """An ImmediateApp. `observer` is called with every rewriting that is not a dry run; it must not block.
+
+    `grants` may come later; until then every review is refused, and the API server goes by its failure policy. `held_maximum`
+    bounds the bytes of unfinished reviews.
+    """
 
     body_maximum = BODY_MAXIMUM
     body_seconds = BODY_SECONDS
 
-    def __init__(self, grants: GrantSource, telemetry: WebhookMetrics, observer: Observer | None = None) -> None:
-        self._grants = grants
+    def __init__(
+        self,
+        grants: GrantSource | None,
+        telemetry: WebhookMetrics,
+        observer: Observer | None = None,
+        *,
+        held_maximum: int = HELD_MAXIMUM,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.grants = grants
+        self.observer = observer
+        self.bodies = HeldBodies(held_maximum, telemetry.admission_held_bytes.set)
         self._telemetry = telemetry
-        self._observer = observer
+        self._clock = clock
+        self._logged: dict[str, float] = {}
         self._indexes = GrantIndexes()
 
     def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
@@ -48,26 +67,48 @@ class WebhookApp:
             return text_reply(404, "only POST /mutate is here")
         if method != b"POST":
             return text_reply(405, "use POST", (b"allow", b"POST"))
+        if self.grants is None:
+            self._refuse("not-ready", len(body))
+            return text_reply(503, "the state has not been read yet", (b"retry-after", b"1"))
         began = time.perf_counter()
         try:
             asked = decode_review(body)
+        except ReviewTooComplex as error:
+            self._refuse("too-complex", len(body))
+            return text_reply(413, str(error))
         except InvalidInput as error:
             self._telemetry.admission_reviews.labels("", "invalid").inc()
             return text_reply(400, str(error))
-        answer = self._answer(asked)
+        answer = self._answer(asked, self.grants)
         self._telemetry.admission_seconds.observe(time.perf_counter() - began)
         return Reply(200, answer)
 
-    def _answer(self, asked: AdmissionRequest) -> bytes:
+    def refused(self, status: int, size: int) -> None:
+        """See Watchful."""
+        self._refuse(_REFUSALS.get(status, "invalid"), size)
+
+    def _refuse(self, outcome: str, size: int) -> None:
+        """Counted each time, logged once a minute: anybody can send such requests."""
+        self._telemetry.admission_reviews.labels("", outcome).inc()
+        now = self._clock()
+        if now - self._logged.get(outcome, -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._logged[outcome] = now
+            logger.warning(
+                "an admission review was refused (%s, %d bytes); if it was the API server's, its pod keeps the images as written",
+                outcome,
+                size,
+            )
+
+    def _answer(self, asked: AdmissionRequest, source: GrantSource) -> bytes:
         operation = asked.operation if asked.operation in ("CREATE", "UPDATE") else "other"
         try:
             rewriting = Rewriting()
             if asked.is_pod:
-                grants = self._indexes.of(asked.namespace, self._grants.grants(asked.namespace))
+                grants = self._indexes.of(asked.namespace, source.grants(asked.namespace))
                 rewriting = rewrite_pod(asked.object, asked.old_object, asked.operation, asked.subresource, grants)
             answer = encode_answer(asked.uid, rewriting.operations, rewriting.warnings)
-            if self._observer is not None and not asked.dry_run and rewriting.outcomes:
-                self._observer(asked, rewriting)
+            if self.observer is not None and not asked.dry_run and rewriting.outcomes:
+                self.observer(asked, rewriting)
         except Exception:
             logger.exception("a review was answered without rewriting", extra={"namespace": asked.namespace})
             self._telemetry.admission_reviews.labels(operation, "error").inc()

@@ -16,6 +16,16 @@ _WARNING_MAXIMUM = 256  # what the API server passes on whole
 _WARNINGS_MAXIMUM = 16
 
 
+_DECODED_MAXIMUM = 64 * 1024 * 1024
+# About what Python takes for a value that begins with, or follows, one of these (within a factor of two, measured on the worst
+# mixtures); text itself is counted by the body's length.
+_COSTS = ((b"{", 72), (b"[", 72), (b",", 96), (b":", 112))
+
+
+class ReviewTooComplex(InvalidInput):
+    """Decoding would take more memory than a review may."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
     """`object` and `old_object` are pods as plain mappings, {} when absent."""
@@ -38,6 +48,8 @@ class AdmissionRequest:
 
 def decode_review(body: bytes) -> AdmissionRequest:
     """Raises InvalidInput for anything but an AdmissionReview v1, such as bad JSON, NaN, lone surrogates or endless nesting."""
+    if decoded_size(body) > _DECODED_MAXIMUM:
+        raise ReviewTooComplex("the review has too many values")
     try:
         review = orjson.loads(body)
     except (orjson.JSONDecodeError, RecursionError):
@@ -59,6 +71,13 @@ def decode_review(body: bytes) -> AdmissionRequest:
         dry_run=request.get("dryRun") is True,
         group=str(kind.get("group") or ""),
     )
+
+
+def decoded_size(body: bytes) -> int:
+    """About how many bytes of memory the decoded `body` takes; 0 for reviews that are too small to matter, as most are."""
+    if len(body) * 112 <= _DECODED_MAXIMUM:
+        return 0
+    return len(body) + sum(body.count(mark) * cost for mark, cost in _COSTS)
 
 
 def encode_answer(uid: str, operations: Sequence[Mapping[str, object]] = (), warnings: Sequence[str] = ()) -> bytes:
