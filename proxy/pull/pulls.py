@@ -5,7 +5,7 @@ docs/request-handling.md describes this as a list; the names below are its words
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
@@ -25,6 +25,7 @@ from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import Result
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
 from registry_access.model.errors import AuditUnavailable, UpstreamError
+from registry_access.runtime.connections.outgoing import Outgoing
 
 _UNKNOWN_CODES: Mapping[type[RepositoryPath], str] = {
     ManifestPath: "MANIFEST_UNKNOWN",
@@ -108,7 +109,8 @@ class _Pull:
         self._access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
         self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, exchange, path, self._access, scope)
         self._interruptible = Interruptible(receive, self._answer.close)
-        self._stream = OpenStream(subject.workspace, self._refusal_now, self._interruptible.cut)
+        self._stream = OpenStream(subject.workspace, self._refusal_now, self._cut)
+        self._outgoing: Outgoing | None = scope.get("extensions", {}).get("akua.outgoing")
         self._refusal: GateResult | None = None  # the upstream's, answered in full
 
     async def run(self) -> None:
@@ -125,7 +127,6 @@ class _Pull:
             self._refusal = self._stream.cut or GateResult(Gate.FRESHNESS, Reason.STATE_STALE, "the stream could not be checked")
             if exchange.status:
                 result = Result.CUT
-                self._drop_client()
             else:
                 result = Result.REFUSED
                 await self._tell({})
@@ -133,6 +134,8 @@ class _Pull:
             self._refusal = GateResult(Gate.UPSTREAM, Reason.CLIENT_CLOSED, str(error) or "the client closed its connection")
             self._drop_client()
         finally:
+            if self._outgoing is not None and self._outgoing.dropped_after is not None:
+                exchange.bytes = min(exchange.bytes, self._outgoing.dropped_after)
             outcome = exchange.outcome(result, self._refusal)
             self._parts.trail.finish(outcome)
             exchange.measure(self._parts.telemetry, outcome)
@@ -178,11 +181,16 @@ class _Pull:
         self._exchange.status = error.status
         await error.response()(self._scope, self._receive, self._send)
 
+    def _cut(self) -> None:
+        """In the very call that brings the change: what is buffered for the client must not leave any more."""
+        if self._exchange.status:
+            self._drop_client()
+        self._interruptible.cut()
+
     def _drop_client(self) -> None:
-        """Ends an answer that stopped in the middle, with what the server still holds for a client that reads slowly."""
-        abort: Callable[[], None] | None = self._scope.get("extensions", {}).get("akua.abort")
-        if abort is not None:
-            abort()
+        """Ends an answer that stopped in the middle, with what we and the kernel still hold for a client that reads slowly."""
+        if self._outgoing is not None:
+            self._outgoing.reset()
 
 
 def _scope(path: RepositoryPath) -> str:

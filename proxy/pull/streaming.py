@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Send
 
 from registry_access.model.errors import UpstreamError
 from registry_access.model.names.digest import Digest
+from registry_access.runtime.connections.outgoing import Outgoing
 
 _STALL_SECONDS = 300.0
 
@@ -38,14 +39,24 @@ class Sent:
     bytes: int = 0
 
 
-async def relay(send: Send, start: Message, pieces: AsyncIterator[bytes], digest: Digest | None, sent: Sent) -> None:
+async def relay(
+    send: Send,
+    start: Message,
+    pieces: AsyncIterator[bytes],
+    digest: Digest | None,
+    sent: Sent,
+    outgoing: Outgoing | None = None,
+) -> None:
     """Sends `start` and every piece. Raises what `pieces` raises, and CorruptBody before the last piece is out.
 
     When this raises, the response is unfinished and the server breaks the connection: a client never takes a part for the whole.
+    Returns when the last byte has left through `outgoing`, so that an answer can be cut for as long as there is something to cut.
     Raises ClientStalled when the client takes nothing for _STALL_SECONDS.
     """
     hasher = digest.hasher() if digest else None
     await send(start)
+    if outgoing is not None:
+        outgoing.mark()
     held = b""
     async for piece in pieces:
         if hasher:
@@ -60,8 +71,19 @@ async def relay(send: Send, start: Message, pieces: AsyncIterator[bytes], digest
         held = piece
     if digest and hasher and not digest.matches(hasher):
         raise CorruptBody(f"the upstream's bytes do not have the digest {digest}")
-    await send({"type": "http.response.body", "body": held, "more_body": False})
-    sent.bytes += len(held)
+    await finish(send, held, sent, outgoing)
+
+
+async def finish(send: Send, last: bytes, sent: Sent, outgoing: Outgoing | None) -> None:
+    """The last piece, and the end of the answer once all of it has left."""
+    if outgoing is None:
+        await send({"type": "http.response.body", "body": last, "more_body": False})
+        sent.bytes += len(last)
+        return
+    await send({"type": "http.response.body", "body": last, "more_body": True})
+    sent.bytes += len(last)
+    await outgoing.flush(sent.bytes)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Interruptible:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
-from starlette.types import Scope, Send
+from starlette.types import Message, Scope, Send
 
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import API_VERSION_HEADERS
@@ -24,10 +24,12 @@ from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from registry_access.model.errors import UpstreamError
 from registry_access.model.names.digest import Digest, is_digest
+from registry_access.runtime.connections.outgoing import Outgoing
 
 MANIFEST_MAXIMUM = 4 * 1024 * 1024  # distribution-spec, "Pushing Manifests": what registries are to accept at least
 LIST_MAXIMUM = 16 * 1024 * 1024  # registries that do not page answer all tags at once: 5 MB have been seen
 _BUFFERED_MAXIMUM = 64 * 1024
+_SENT_AT_ONCE = 16 * 1024  # about what leaves without waiting for the client: RFC 6928
 _WHOLE_ATTEMPTS = 3
 _REFUSAL_HEADERS = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "Docker-RateLimit-Source")
 _TOTAL = re.compile(r"bytes 0-0/(\d+)", re.ASCII)
@@ -58,6 +60,7 @@ class UpstreamAnswer:
         # A Range means something to GET alone (RFC 9110 section 14.2).
         self.asked = to_upstream(scope["headers"], blob=isinstance(path, BlobPath) and self._method == "GET")
         self._open: list[ResumableBody | UpstreamResponse] = []
+        self._outgoing: Outgoing | None = scope.get("extensions", {}).get("akua.outgoing")
 
     def close(self) -> None:
         for answer in self._open:
@@ -157,15 +160,7 @@ class UpstreamAnswer:
             headers["Content-Length"] = str(response.length)
         pieces = ResumableBody(self._upstreams, self._access, self._target, self.asked, response)
         self._open.append(pieces)
-        self._exchange.status, self._exchange.digest = response.status, str(path.digest)
-        sent = Sent()
-        try:
-            lines = encoded(headers, warnings(response.headers))
-            start = {"type": "http.response.start", "status": response.status, "headers": lines}
-            await relay(send, start, pieces.pieces(), digest, sent)
-        finally:
-            self._exchange.bytes = sent.bytes
-            self._telemetry.bytes.inc(sent.bytes)
+        await self._stream(send, self._start_of(response, headers), pieces.pieces(), digest)
 
     async def _document(self, response: UpstreamResponse, limit: int) -> tuple[UpstreamResponse, bytes]:
         """A JSON document, decoded, and the answer that it came with. An empty one was cut short, whatever its headers say."""
@@ -197,16 +192,31 @@ class UpstreamAnswer:
         headers = self._headers(response) | dict(more or {}) | {"Content-Length": str(len(body))}
         if isinstance(self._path, BlobPath):
             headers.setdefault("Content-Type", "application/octet-stream")
-        await self._start(send, response, headers)
-        sent = b"" if self._method == "HEAD" else body
-        await send({"type": "http.response.body", "body": sent})
-        self._exchange.bytes = len(sent)
-        self._telemetry.bytes.inc(len(sent))
+        if self._method == "HEAD" or len(body) <= _SENT_AT_ONCE:
+            await self._start(send, response, headers)
+            await send({"type": "http.response.body", "body": b"" if self._method == "HEAD" else body})
+            self._note(0 if self._method == "HEAD" else len(body))
+            return
+        await self._stream(send, self._start_of(response, headers), _slices(body), None)
+
+    async def _stream(self, send: Send, start: Message, pieces: AsyncIterator[bytes], digest: Digest | None) -> None:
+        sent = Sent()
+        try:
+            await relay(send, start, pieces, digest, sent, self._outgoing)
+        finally:
+            self._note(sent.bytes)
+
+    def _note(self, sent: int) -> None:
+        self._exchange.bytes = sent
+        self._telemetry.bytes.inc(sent)
 
     async def _start(self, send: Send, response: UpstreamResponse, headers: Mapping[str, str]) -> None:
+        await send(self._start_of(response, headers))
+
+    def _start_of(self, response: UpstreamResponse, headers: Mapping[str, str]) -> Message:
         self._exchange.status, self._exchange.digest = response.status, headers.get("Docker-Content-Digest", "")
         lines = encoded(headers, warnings(response.headers))
-        await send({"type": "http.response.start", "status": response.status, "headers": lines})
+        return {"type": "http.response.start", "status": response.status, "headers": lines}
 
 
 def _target(path: RepositoryPath, query_string: bytes) -> UpstreamTarget:
@@ -254,3 +264,8 @@ def _has(digest: Digest, body: bytes) -> bool:
     hasher = digest.hasher()
     hasher.update(body)
     return digest.matches(hasher)
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    for first in range(0, len(body), _BUFFERED_MAXIMUM):
+        yield body[first : first + _BUFFERED_MAXIMUM]

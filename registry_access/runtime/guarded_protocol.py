@@ -13,7 +13,7 @@ A connection is in one of these states, and each of them ends:
 | idle: between two requests | `limits.idle` | the connection closes |
 
 Applications get three things beyond ASGI. `akua.phrase` in http.response.start appears in the status line after the usual phrase.
-`scope["extensions"]["akua.abort"]` drops the connection with what is still buffered for it.
+`scope["extensions"]["akua.outgoing"]` says what has left (`connections.outgoing`), and drops the connection with what has not.
 `scope["extensions"]["akua.known"]` takes the name of the client that sent this request, once it is verified.
 """
 
@@ -30,6 +30,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from registry_access.runtime.connections.delivery import Delivery, delivery
 from registry_access.runtime.connections.gate import BODY, HEAD, STALL, Gate, Slot, Standing
 from registry_access.runtime.connections.limits import Limits
+from registry_access.runtime.connections.outgoing import Outgoing
 from registry_access.runtime.forwarded import forwarded_address
 
 HEADERS_MAXIMUM = 32 * 1024  # bytes before the body, request line included
@@ -55,6 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._seen: Delivery | None = None
+        self._outgoing: Outgoing | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -72,6 +74,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._watch is not None:
             self._watch.cancel()
         self.slot.free()
+        if self._outgoing is not None:
+            self._outgoing.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -219,7 +223,8 @@ class GuardedProtocol(HttpToolsProtocol):
                     await _too_many(send)
                     return
                 standing = claim
-            scope["extensions"] = {"akua.abort": cycle.transport.abort, "akua.known": standing.know}
+            self._outgoing = Outgoing(cycle.transport)
+            scope["extensions"] = {"akua.outgoing": self._outgoing, "akua.known": standing.know}
             standing.begin()
             try:
                 await app(scope, receive, _phrased(cycle, send))

@@ -60,7 +60,7 @@ def test_skopeo_reads_tags_and_a_signature_by_its_fallback_tag(
     )
     assert listed.returncode == 0, listed.stderr
     signature = content.app.tags["1.0"].replace(":", "-")
-    assert json.loads(listed.stdout)["Tags"] == sorted(["1.0", "1.0-arm64", "multi", signature])
+    assert sorted(json.loads(listed.stdout)["Tags"]) == sorted(["1.0", "1.0-arm64", "multi", signature])
     inspected = run(
         requires_program("skopeo"),
         "inspect",
@@ -181,7 +181,7 @@ def test_a_large_layer_streams_through_in_flat_memory_and_a_revocation_cuts_it(
         pieces = answer.iter_raw(65536)
         next(pieces)
         akua.run("install", "revoke", "shop", "--workspace", "acme")
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             list(pieces)
     akua.run("install", "restore", "shop", "--workspace", "acme")
     assert any(row["result"] == "cut" and row["reason"] == "install-revoked" for row in akua.audit("--install", "shop"))
