@@ -17,6 +17,9 @@ class ProxyMetrics(StateMetrics):
         self.pull_seconds = self._histogram("akua_pull_seconds", "Seconds from request to the end of the answer.", "operation")
         self.tokens = self._counter("akua_tokens", "Answers of the token endpoint.", "result", "reason")
         self.streams_open = self._gauge("akua_streams_open", "Answers being streamed now.")
+        self.documents_waited = self._counter(
+            "akua_large_documents_waited", "Manifests and lists beyond 1 MiB that waited for another one of their workspace."
+        )
         self.streams_cut = self._counter("akua_streams_cut", "Streams cut because a gate no longer passes.", "reason")
         self.upstream_seconds = self._histogram("akua_upstream_seconds", "Seconds until an upstream's headers.", "registry")
         self.upstream_answers = self._counter("akua_upstream_answers", "Answers of upstreams.", "registry", "status")

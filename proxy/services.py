@@ -10,6 +10,7 @@ from proxy.gates.authentication import Authenticator, Subject
 from proxy.gates.authorization import InstallIdentity, Moment
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
+from proxy.pull.large_documents import LargeDocuments
 from proxy.pull.open_streams import OpenStreams
 from proxy.reporting.refusals import Refusals
 from proxy.upstream.upstreams import Upstreams
@@ -40,9 +41,11 @@ class ProxyServices:
     telemetry: ProxyMetrics
     clock: Callable[[], float]
     refusals: Refusals = field(init=False)
+    documents: LargeDocuments = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "refusals", Refusals(self.trail, self.telemetry, self.challenger))
+        object.__setattr__(self, "documents", LargeDocuments(self.telemetry))
 
     def moment(self) -> Moment:
         return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit, self.secrets)

@@ -107,7 +107,8 @@ class _Pull:
         self._receive = receive
         self._send = send
         self._access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
-        self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, exchange, path, self._access, scope)
+        turn = parts.documents.turn(subject.workspace)
+        self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, turn, exchange, path, self._access, scope)
         self._interruptible = Interruptible(receive, self._answer.close)
         self._stream = OpenStream(subject.workspace, self._refusal_now, self._cut)
         self._outgoing: Outgoing | None = scope.get("extensions", {}).get("akua.outgoing")

@@ -12,6 +12,7 @@ from proxy.oci_errors import API_VERSION_HEADERS
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from proxy.pull.content_coding import decoded
 from proxy.pull.exchange import Exchange
+from proxy.pull.large_documents import LARGE, Turn
 from proxy.pull.manifest import checked_digest, json_object
 from proxy.pull.paging import next_link, paging
 from proxy.pull.relayed_headers import encoded, to_client, to_upstream, warnings
@@ -45,11 +46,13 @@ class UpstreamAnswer:
         self,
         upstreams: Upstreams,
         telemetry: ProxyMetrics,
+        turn: Turn,
         exchange: Exchange,
         path: RepositoryPath,
         access: UpstreamAccess,
         scope: Scope,
     ) -> None:
+        self._turn = turn
         self._upstreams = upstreams
         self._telemetry = telemetry
         self._exchange = exchange
@@ -81,6 +84,12 @@ class UpstreamAnswer:
 
     async def send(self, response: UpstreamResponse, send: Send) -> None:
         """Relays an answer that gate 8 lets pass. Raises UpstreamError, ClientGone."""
+        try:
+            await self._send(response, send)
+        finally:
+            self._turn.give_up()
+
+    async def _send(self, response: UpstreamResponse, send: Send) -> None:
         path = self._path
         if response.status == 416:
             await self._whole(send, response)
@@ -171,7 +180,7 @@ class UpstreamAnswer:
         """A whole body. One that is cut short is asked for again: nothing of it has been sent yet."""
         for attempt in range(1, _WHOLE_ATTEMPTS + 1):
             try:
-                body = await response.read(limit)
+                body = await response.read(limit, large=LARGE, before_large=self._turn.take)
                 if len(body) < least:
                     raise UpstreamTruncated("the upstream registry's answer is empty")
                 return response, body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -48,14 +48,19 @@ class UpstreamResponse:
         if self.length is not None and received < self.length and self._response.method != "HEAD":
             raise UpstreamTruncated(f"the upstream registry ended the body after {received} of {self.length} bytes")
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises UpstreamMisbehaved when it is longer than `limit` bytes."""
+    async def read(self, limit: int, *, large: int = 0, before_large: Callable[[], Awaitable[None]] | None = None) -> bytes:
+        """The whole body. Raises UpstreamMisbehaved when it is longer than `limit` bytes.
+
+        `before_large` is awaited before more than `large` bytes are held.
+        """
         if self.length is not None and self.length > limit:
             raise UpstreamMisbehaved(f"the upstream registry's answer is larger than {limit} bytes")
         pieces, size = [], 0
         async for piece in self.body():
             pieces.append(piece)
             size += len(piece)
+            if before_large is not None and size > large:
+                await before_large()
             if size > limit:
                 raise UpstreamMisbehaved(f"the upstream registry's answer is larger than {limit} bytes")
         return b"".join(pieces)

@@ -92,14 +92,14 @@ async def test_an_answer_is_open_until_its_last_byte_has_left(
     upstream.answer = lambda request: Response(content)
     sock = await _ask(akua, token, akua.path("acme/app", kind, reference))
     await asyncio.sleep(0.3)
-    assert akua.proxy.parts.streams.count() == 1
+    assert akua.proxy.services.streams.count() == 1
     reading = asyncio.create_task(_rest(sock))
     (row,) = await akua.audit()
     assert row.outcome is not None
     assert (row.outcome.result, row.outcome.status) == ("allowed", 200)
     sock.shutdown(socket.SHUT_WR)
     assert await reading == (row.outcome.bytes, False)
-    assert akua.proxy.parts.streams.count() == 0
+    assert akua.proxy.services.streams.count() == 0
 
 
 async def test_a_client_that_goes_away_is_recorded_with_what_had_left(akua: World, upstream: ScriptedUpstream) -> None:

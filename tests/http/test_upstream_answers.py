@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -467,3 +468,30 @@ async def test_routes_that_are_not_ours(akua: World, token: str, path: str, stat
     for method in ("GET", "HEAD"):
         answer: httpx.Response = await akua.pull(token, path, method)
         assert answer.status_code == status
+
+
+# Memory
+
+
+async def test_a_workspace_holds_one_large_document_at_a_time(akua: World, upstream: ScriptedUpstream, token: str) -> None:
+    body = json.dumps({"tags": ["a" * 128] * 20_000}).encode()
+    released = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body[: 1 << 21]
+        await released.wait()
+        yield body[1 << 21 :]
+
+    upstream.answer = lambda request: StreamingResponse(pieces())
+    path = akua.path("acme/app", "tags", "list")
+    pulls = [asyncio.create_task(akua.pull(token, path)) for _ in range(3)]
+    waited = akua.telemetry.documents_waited
+    for _ in range(500):
+        if waited._value.get() == 2:
+            break
+        await asyncio.sleep(0.01)
+    assert waited._value.get() == 2
+    upstream.answer = lambda request: Response(MANIFEST)
+    assert (await akua.pull(token, akua.path("acme/app", "manifests", "1.0"))).status_code == 200
+    released.set()
+    assert [(await pull).status_code for pull in pulls] == [200, 200, 200]
