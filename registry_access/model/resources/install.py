@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from sys import intern
@@ -11,8 +11,23 @@ from typing import ClassVar
 
 from registry_access.model.label_selector import EVERYTHING, LabelSelector
 from registry_access.model.names.repository_pattern import RepositoryPattern
-from registry_access.model.resources.field_reader import FieldReader, Origin, Path, rfc3339
+from registry_access.model.resources.declaration import (
+    below,
+    flag,
+    member,
+    moment,
+    name,
+    number,
+    parsed_list,
+    read_members,
+    several,
+    text,
+    texts,
+    write_members,
+)
+from registry_access.model.resources.field_reader import FieldReader, Origin, Path
 from registry_access.model.resources.metadata import (
+    MAXIMUM_CONDITIONS,
     Condition,
     Kind,
     Metadata,
@@ -102,46 +117,27 @@ class InstallStatus:
     `clusters`: the kubeconfig Secrets of the remote clusters that something of it may be in.
     """
 
-    conditions: tuple[Condition, ...] = ()
-    token_id: str = ""
-    token_expires_at: datetime | None = None
-    targets: tuple[TargetStatus, ...] = ()
-    last_pull_time: datetime | None = None
-    denied_pulls: int = 0
-    last_sync_time: datetime | None = None
-    observed_sync_request: str = ""
-    observed_workspace_sync_request: str = ""
-    clusters: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = field(
+        default=(), metadata=member("conditions", several(Condition, maximum=MAXIMUM_CONDITIONS))
+    )
+    token_id: str = field(default="", metadata=member("tokenID", text()))
+    token_expires_at: datetime | None = field(default=None, metadata=member("tokenExpiresAt", moment()))
+    targets: tuple[TargetStatus, ...] = field(
+        default=(), metadata=member("targets", several(TargetStatus, maximum=MAXIMUM_TARGET_STATUS))
+    )
+    last_pull_time: datetime | None = field(default=None, metadata=member("lastPullTime", moment()))
+    denied_pulls: int = field(default=0, metadata=member("deniedPulls", number()))
+    last_sync_time: datetime | None = field(default=None, metadata=member("lastSyncTime", moment()))
+    observed_sync_request: str = field(default="", metadata=member("observedSyncRequest", text()))
+    observed_workspace_sync_request: str = field(default="", metadata=member("observedWorkspaceSyncRequest", text()))
+    clusters: tuple[str, ...] = field(default=(), metadata=member("clusters", texts(maximum=MAXIMUM_CLUSTERS)))
 
     @classmethod
     def read(cls, reader: FieldReader) -> InstallStatus:
-        return cls(
-            conditions=tuple(Condition.read(item) for item in reader.children("conditions")),
-            token_id=reader.text("tokenID", default=""),
-            token_expires_at=reader.time("tokenExpiresAt"),
-            targets=tuple(TargetStatus.read(item) for item in reader.children("targets", maximum_items=MAXIMUM_TARGET_STATUS)),
-            last_pull_time=reader.time("lastPullTime"),
-            denied_pulls=reader.number("deniedPulls", default=0, minimum=0),
-            last_sync_time=reader.time("lastSyncTime"),
-            observed_sync_request=reader.text("observedSyncRequest", default=""),
-            observed_workspace_sync_request=reader.text("observedWorkspaceSyncRequest", default=""),
-            clusters=tuple(reader.texts("clusters")),
-        )
+        return cls(**read_members(cls, reader))
 
     def to_manifest(self) -> dict[str, object]:
-        manifest = {
-            "conditions": [condition.to_manifest() for condition in self.conditions],
-            "tokenID": self.token_id,
-            "tokenExpiresAt": rfc3339(self.token_expires_at),
-            "targets": [target.to_manifest() for target in self.targets],
-            "lastPullTime": rfc3339(self.last_pull_time),
-            "deniedPulls": self.denied_pulls,
-            "lastSyncTime": rfc3339(self.last_sync_time),
-            "observedSyncRequest": self.observed_sync_request,
-            "observedWorkspaceSyncRequest": self.observed_workspace_sync_request,
-            "clusters": list(self.clusters),
-        }
-        return {name: value for name, value in manifest.items() if value}
+        return write_members(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +149,17 @@ class Install(WorkspaceOwned):
 
     kind: ClassVar[Kind] = Kind.INSTALL
     metadata: Metadata
-    product: str | None = None
-    repositories: tuple[RepositoryPattern, ...] = ()
-    targets: tuple[Target, ...] = ()
-    kubeconfig_secret: str | None = None
-    revoked: bool = False
-    expires_at: datetime | None = None
-    token_generation: int = 1
+    product: str | None = field(default=None, metadata=member("product", name()))
+    repositories: tuple[RepositoryPattern, ...] = field(
+        default=(), metadata=member("repositories", parsed_list(shared_pattern, maximum=MAXIMUM_REPOSITORIES))
+    )
+    targets: tuple[Target, ...] = field(default=(), metadata=member("targets", several(Target, maximum=MAXIMUM_TARGETS)))
+    kubeconfig_secret: str | None = field(default=None, metadata=member("cluster", below("kubeconfigSecret", name())))
+    revoked: bool = field(default=False, metadata=member("revoked", flag()))
+    expires_at: datetime | None = field(default=None, metadata=member("expiresAt", moment()))
+    token_generation: int = field(
+        default=1, metadata=member("tokenGeneration", number(default=1, minimum=1, maximum=MAXIMUM_TOKEN_GENERATION))
+    )
     status: InstallStatus = InstallStatus()
 
     def standing(self, now: datetime) -> Standing:
@@ -173,33 +173,14 @@ class Install(WorkspaceOwned):
     ) -> Install:
         """Raises InvalidManifest."""
         reader, metadata = read_frame(manifest, Origin(source, lines, strict), cls.kind)
-        spec, cluster = reader.child("spec"), reader.child("spec").child("cluster")
-        spec.ignore("cluster")
-        install = cls(
-            metadata=metadata,
-            product=spec.name("product", default="") or None,
-            repositories=spec.parsed_list("repositories", shared_pattern, maximum_items=MAXIMUM_REPOSITORIES),
-            targets=tuple(Target.read(item) for item in spec.children("targets", maximum_items=MAXIMUM_TARGETS)),
-            kubeconfig_secret=cluster.name("kubeconfigSecret", default="") or None,
-            revoked=spec.flag("revoked"),
-            expires_at=spec.time("expiresAt"),
-            token_generation=spec.number("tokenGeneration", default=1, minimum=1, maximum=MAXIMUM_TOKEN_GENERATION),
-            status=read_status(reader, InstallStatus.read, InstallStatus()),
-        )
+        spec = reader.child("spec")
+        status = read_status(reader, InstallStatus.read, InstallStatus())
+        install = cls(metadata=metadata, **read_members(cls, spec), status=status)
         if install.product is None and not install.repositories:
             raise spec.invalid("product", "an install that may pull nothing", "name a product, or list repositories")
-        for part in (cluster, spec, reader):
-            part.refuse_unknown()
+        spec.refuse_unknown()
+        reader.refuse_unknown()
         return install
 
     def to_manifest(self) -> dict[str, object]:
-        spec: dict[str, object] = {
-            "product": self.product,
-            "repositories": [str(pattern) for pattern in self.repositories],
-            "targets": [target.to_manifest() for target in self.targets],
-            "cluster": {"kubeconfigSecret": self.kubeconfig_secret} if self.kubeconfig_secret else None,
-            "revoked": self.revoked,
-            "expiresAt": rfc3339(self.expires_at),
-            "tokenGeneration": self.token_generation,
-        }
-        return manifest_of(self, spec={name: value for name, value in spec.items() if value}, status=self.status.to_manifest())
+        return manifest_of(self, spec=write_members(self), status=self.status.to_manifest())

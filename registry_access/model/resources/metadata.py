@@ -38,6 +38,7 @@ PART_LABEL = f"{GROUP}/part"  # on our own pods: webhook | proxy | node-trust
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 PART_OF: Mapping[str, str] = shared_map({"app.kubernetes.io/part-of": "akua-registry-access"})
 INSTALL_SYNC_MANAGER = "akua-install-sync"
+MAXIMUM_CONDITIONS = 16  # of a status
 SYSTEM_NAMESPACE = "akua-system"
 # What the cluster needs to run, and what we need: their pods are never rewritten (manifests/base/webhook/admission.yaml has the
 # same list), so no install goes there, and none of them is a workspace.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -14,8 +14,22 @@ from typing import ClassVar
 from registry_access.model.errors import InvalidInput
 from registry_access.model.names.registry_host import normalize_registry_host
 from registry_access.model.names.repository_pattern import RepositoryPrefix, parse_repository_prefix
-from registry_access.model.resources.field_reader import FieldReader, Origin, Path, rfc3339
+from registry_access.model.resources.declaration import (
+    choice,
+    flag,
+    member,
+    moment,
+    name,
+    parsed,
+    parsed_list,
+    read_members,
+    several,
+    text,
+    write_members,
+)
+from registry_access.model.resources.field_reader import FieldReader, Origin, Path
 from registry_access.model.resources.metadata import (
+    MAXIMUM_CONDITIONS,
     Condition,
     Kind,
     Metadata,
@@ -41,29 +55,37 @@ class CredentialType(StrEnum):
     ANONYMOUS = "Anonymous"
 
 
+def _registry(text: str) -> str:
+    return intern(normalize_registry_host(text))
+
+
+def _login(text: str) -> str:
+    if not _LOGIN.fullmatch(text):
+        raise InvalidInput(f"{text!r} is not a login kind", remedy="write a lower-case word such as gitlab, or remove it")
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _shared_prefix(text: str) -> RepositoryPrefix:
+    return parse_repository_prefix(text)
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
     """`conditions`: Ready (can be used), Verified (a login was tried). `secret_version`: the version last used."""
 
-    conditions: tuple[Condition, ...] = ()
-    secret_version: str = ""
-    last_used_time: datetime | None = None
+    conditions: tuple[Condition, ...] = field(
+        default=(), metadata=member("conditions", several(Condition, maximum=MAXIMUM_CONDITIONS))
+    )
+    secret_version: str = field(default="", metadata=member("secretVersion", text(interned=True)))
+    last_used_time: datetime | None = field(default=None, metadata=member("lastUsedTime", moment()))
 
     @classmethod
     def read(cls, reader: FieldReader) -> CredentialStatus:
-        return cls(
-            conditions=tuple(Condition.read(item) for item in reader.children("conditions")),
-            secret_version=intern(reader.text("secretVersion", default="")),
-            last_used_time=reader.time("lastUsedTime"),
-        )
+        return cls(**read_members(cls, reader))
 
     def to_manifest(self) -> dict[str, object]:
-        manifest = {
-            "conditions": [condition.to_manifest() for condition in self.conditions],
-            "secretVersion": self.secret_version,
-            "lastUsedTime": rfc3339(self.last_used_time),
-        }
-        return {name: value for name, value in manifest.items() if value}
+        return write_members(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +98,20 @@ class RegistryCredential(WorkspaceOwned):
 
     kind: ClassVar[Kind] = Kind.REGISTRY_CREDENTIAL
     metadata: Metadata
-    registry: str
-    type: CredentialType
-    display_name: str = ""
-    repositories: tuple[RepositoryPrefix, ...] = ()
-    login: str | None = None
-    secret_name: str | None = None
-    disabled: bool = False
-    insecure: bool = False
-    realm_hosts: tuple[str, ...] = ()
-    allow_private_addresses: bool = False
+    registry: str = field(metadata=member("registry", parsed(_registry, maximum=260)))
+    type: CredentialType = field(metadata=member("type", choice(CredentialType)))
+    display_name: str = field(default="", metadata=member("displayName", text(maximum=MAXIMUM_DISPLAY_NAME)))
+    repositories: tuple[RepositoryPrefix, ...] = field(
+        default=(), metadata=member("repositories", parsed_list(_shared_prefix, maximum=MAXIMUM_REPOSITORIES))
+    )
+    login: str | None = field(default=None, metadata=member("login", parsed(_login, maximum=32, optional=True)))
+    secret_name: str | None = field(default=None, metadata=member("secretName", name()))
+    disabled: bool = field(default=False, metadata=member("disabled", flag()))
+    insecure: bool = field(default=False, metadata=member("insecure", flag()))
+    realm_hosts: tuple[str, ...] = field(
+        default=(), metadata=member("realmHosts", parsed_list(normalize_registry_host, maximum=MAXIMUM_REALM_HOSTS))
+    )
+    allow_private_addresses: bool = field(default=False, metadata=member("allowPrivateAddresses", flag()))
     status: CredentialStatus = CredentialStatus()
 
     @classmethod
@@ -95,39 +121,15 @@ class RegistryCredential(WorkspaceOwned):
         """Raises InvalidManifest."""
         reader, metadata = read_frame(manifest, Origin(source, lines, strict), cls.kind)
         spec = reader.child("spec")
-        credential = cls(
-            metadata=metadata,
-            registry=intern(spec.parsed("registry", normalize_registry_host, maximum=260)),
-            type=CredentialType(spec.choice("type", [str(item) for item in CredentialType], default=None)),
-            display_name=spec.text("displayName", default="", maximum=MAXIMUM_DISPLAY_NAME),
-            repositories=spec.parsed_list("repositories", _shared_prefix, maximum_items=MAXIMUM_REPOSITORIES),
-            login=spec.parsed("login", _login) if spec.has("login") else None,
-            secret_name=spec.name("secretName", default="") or None,
-            disabled=spec.flag("disabled"),
-            insecure=spec.flag("insecure"),
-            realm_hosts=spec.parsed_list("realmHosts", normalize_registry_host, maximum_items=MAXIMUM_REALM_HOSTS),
-            allow_private_addresses=spec.flag("allowPrivateAddresses"),
-            status=read_status(reader, CredentialStatus.read, CredentialStatus()),
-        )
+        status = read_status(reader, CredentialStatus.read, CredentialStatus())
+        credential = cls(metadata=metadata, **read_members(cls, spec), status=status)
         _check_secret(spec, credential)
         spec.refuse_unknown()
         reader.refuse_unknown()
         return credential
 
     def to_manifest(self) -> dict[str, object]:
-        spec: dict[str, object] = {
-            "registry": self.registry,
-            "displayName": self.display_name,
-            "repositories": [str(prefix) for prefix in self.repositories],
-            "type": str(self.type),
-            "login": self.login,
-            "secretName": self.secret_name,
-            "disabled": self.disabled,
-            "insecure": self.insecure,
-            "realmHosts": list(self.realm_hosts),
-            "allowPrivateAddresses": self.allow_private_addresses,
-        }
-        return manifest_of(self, spec={name: value for name, value in spec.items() if value}, status=self.status.to_manifest())
+        return manifest_of(self, spec=write_members(self), status=self.status.to_manifest())
 
 
 def _check_secret(spec: FieldReader, credential: RegistryCredential) -> None:
@@ -139,14 +141,3 @@ def _check_secret(spec: FieldReader, credential: RegistryCredential) -> None:
             f"a {credential.type} credential needs a secret",
             "name a Secret of this workspace (`akua credential add` makes one)",
         )
-
-
-def _login(text: str) -> str:
-    if not _LOGIN.fullmatch(text):
-        raise InvalidInput(f"{text!r} is not a login kind", remedy="write a lower-case word such as gitlab, or remove it")
-    return text
-
-
-@lru_cache(maxsize=4096)
-def _shared_prefix(text: str) -> RepositoryPrefix:
-    return parse_repository_prefix(text)

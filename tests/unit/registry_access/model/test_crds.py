@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ import yaml
 
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.label_selector import Operator
-from registry_access.model.resources import CredentialType, Kind, install, product, pull_grant, registry_credential
+from registry_access.model.resources import Install, Kind, Product, PullGrant, RegistryCredential, install
+from registry_access.model.resources.declaration import schemas_of
+from registry_access.model.resources.install import InstallStatus
 from registry_access.model.resources.metadata import API_VERSION, GROUP
+from registry_access.model.resources.registry_credential import CredentialStatus
 from tests.unit.registry_access.model.test_resources import SPECS, STATUS, manifest, read
 
 FOLDER = Path(__file__).parents[4] / "manifests" / "base" / "crds"
@@ -94,26 +97,45 @@ def test_limits_are_stated_wherever_something_can_be_long(kind: str) -> None:
             assert node.get("maxProperties"), path
 
 
-def test_limits_and_choices_are_the_models() -> None:
-    def node(kind: Kind, path: str) -> dict[str, Any]:
-        return dict(nodes(schema(kind)))[path]
+DECLARED = {
+    "RegistryCredential": ((".spec", RegistryCredential), (".status", CredentialStatus)),
+    "Product": ((".spec", Product),),
+    "Install": ((".spec", Install), (".status", InstallStatus)),
+    "PullGrant": ((".spec", PullGrant),),
+}
 
-    credential = Kind.REGISTRY_CREDENTIAL
-    assert node(credential, ".spec.type")["enum"] == [str(item) for item in CredentialType]
-    assert node(credential, ".spec.repositories")["maxItems"] == registry_credential.MAXIMUM_REPOSITORIES
-    assert node(credential, ".spec.realmHosts")["maxItems"] == registry_credential.MAXIMUM_REALM_HOSTS
-    assert node(credential, ".spec.displayName")["maxLength"] == registry_credential.MAXIMUM_DISPLAY_NAME
-    assert node(Kind.PRODUCT, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
-    assert node(Kind.INSTALL, ".spec.repositories")["maxItems"] == product.MAXIMUM_REPOSITORIES
-    assert node(Kind.INSTALL, ".spec.targets")["maxItems"] == install.MAXIMUM_TARGETS
-    assert node(Kind.INSTALL, ".status.targets")["maxItems"] == install.MAXIMUM_TARGET_STATUS
-    assert node(Kind.INSTALL, ".status.clusters")["maxItems"] == install.MAXIMUM_CLUSTERS
+
+def said(path: str, schema: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
+    """Path, keyword and value of everything that a declaration asks of the CRD."""
+    for keyword, value in schema.items():
+        if keyword == "below":
+            assert isinstance(value, Mapping)
+            for name, inner in value.items():
+                yield from said(f"{path}.{name}", inner)
+        else:
+            yield path, keyword, value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_schema_says_what_the_declarations_say(kind: str) -> None:
+    there = dict(nodes(schema(kind)))
+    declared = {f"{root}.{name}": wanted for root, cls in DECLARED[str(kind)] for name, wanted in schemas_of(cls)}
+    differences = [
+        (path, keyword, value, there.get(path, {}).get(keyword))
+        for path, wanted in declared.items()
+        for path, keyword, value in said(path, wanted)
+        if there.get(path, {}).get(keyword) != value
+    ]
+    assert differences == []
+    assert {path for path in there if path.count(".") == 2 and "[]" not in path} - {".metadata"} == declared.keys()
+
+
+def test_limits_that_no_declaration_has_are_the_models() -> None:
+    there = dict(nodes(schema(Kind.INSTALL)))
     for name in ("observedSyncRequest", "observedWorkspaceSyncRequest"):
-        assert node(Kind.INSTALL, f".status.{name}")["maxLength"] == install.MAXIMUM_REQUEST
-    assert node(Kind.INSTALL, ".spec.tokenGeneration")["maximum"] == install.MAXIMUM_TOKEN_GENERATION
-    assert node(Kind.PULL_GRANT, ".spec.images")["maxItems"] == pull_grant.MAXIMUM_IMAGES
-    operators = node(Kind.PULL_GRANT, ".spec.podSelector.matchExpressions[].operator")
-    assert operators["enum"] == [str(item) for item in Operator]
+        assert there[f".status.{name}"]["maxLength"] == install.MAXIMUM_REQUEST
+    grant = dict(nodes(schema(Kind.PULL_GRANT)))
+    assert grant[".spec.podSelector.matchExpressions[].operator"]["enum"] == [str(item) for item in Operator]
 
 
 @pytest.mark.parametrize(
