@@ -113,7 +113,10 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         connect_seconds=settings.upstream_connect,
         headers_seconds=settings.upstream_headers,
         idle_seconds=settings.upstream_idle,
+        login_seconds=settings.upstream_login,
         allowed_networks=settings.upstream_allowed_networks,
+        private_registries=settings.permitted_private_registries,
+        own_ports=(settings.proxy_address.port, settings.webhook_address.port, settings.operations_address.port),
         ca_file=settings.upstream_ca_file,
         identity_workspaces=settings.upstream_identity_workspaces,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from registry_access.model.names.registry_host import is_registry_host, normaliz
 from registry_access.runtime.address import Address
 
 PREFIX = "AKUA_"
+ANY, AUTO = "*", "auto"
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})", re.ASCII)
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d)?", re.ASCII)
 _CONNECTION_BOUNDS = (
@@ -113,6 +115,24 @@ def words(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
+def networks(value: str) -> tuple[str, ...]:
+    for word in words(value):
+        try:
+            ipaddress.ip_network(word)
+        except ValueError:
+            raise InvalidInput(
+                f"has {word!r}, which is not a network", remedy="write it as 10.20.0.0/16 or fd00:1::/64"
+            ) from None
+    return words(value)
+
+
+def private_registries(value: str) -> tuple[str, ...]:
+    for word in words(value):
+        if word not in (ANY, AUTO) and not is_registry_host(word):
+            raise InvalidInput(f"has {word!r}, which is not host[:port]", remedy="write registries as credentials do, or *")
+    return words(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting; times in seconds. The environment name of a field is ``AKUA_`` and its name in upper case."""
@@ -172,10 +192,17 @@ class Settings:
         "How much of admission reviews that have not arrived completely the webhook holds at once; at least 8MiB.",
     )
     upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
-    upstream_headers: float = _setting(25.0, duration, "How long an upstream may take to answer; containerd gives up after 30s.")
+    upstream_headers: float = _setting(60.0, duration, "How long an upstream may take to begin its answer.")
+    upstream_login: float = _setting(15.0, duration, "How long a login at an upstream or its token service may take in all.")
     upstream_idle: float = _setting(30.0, duration, "How long an upstream may be silent in the middle of a body.")
     upstream_allowed_networks: tuple[str, ...] = _setting(
-        (), words, "Private networks (CIDR, comma-separated) that upstreams may be in."
+        (), networks, "Private networks (CIDR, comma-separated) that any upstream and its storage may be in."
+    )
+    private_registries: tuple[str, ...] = _setting(
+        (AUTO,),
+        private_registries,
+        "Registries (host[:port], comma-separated, * for any) whose credentials may set allowPrivateAddresses and insecure. "
+        "auto: any with a directory as state, none in a cluster.",
     )
     upstream_identity_workspaces: tuple[str, ...] = _setting(
         ("*",),
@@ -204,6 +231,13 @@ class Settings:
     def takes_unannotated(self) -> bool:
         """Whether installs may go to namespaces that do not say so. Whoever may write a state folder owns all that is in it."""
         return self.target_namespaces == "any" or (not self.target_namespaces and not self.in_cluster)
+
+    @property
+    def permitted_private_registries(self) -> tuple[str, ...]:
+        """`private_registries` without auto: a state directory is written by the administrator, a cluster by its tenants."""
+        return tuple(word for word in self.private_registries if word != AUTO) + (
+            (ANY,) if AUTO in self.private_registries and not self.in_cluster else ()
+        )
 
     @property
     def proxy_tls(self) -> bool:

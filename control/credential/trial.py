@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from control.session import Session
 from proxy.assembly import upstream_settings
 from proxy.metrics import ProxyMetrics
+from proxy.upstream.private_registries import ANY
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import Verification, verify_credential
 from registry_access.audit.interface import AuditQuery
@@ -26,7 +28,9 @@ Image = tuple[str, str]  # repository, tag or digest
 
 @asynccontextmanager
 async def _upstreams(session: Session) -> AsyncIterator[Upstreams]:
-    upstreams = Upstreams(upstream_settings(session.settings), ProxyMetrics())
+    # On the administrator's own machine; what the proxy in the cluster may reach is that proxy's setting.
+    settings = replace(upstream_settings(session.settings), private_registries=(ANY,), own_ports=())
+    upstreams = Upstreams(settings, ProxyMetrics())
     await upstreams.start()
     try:
         yield upstreams

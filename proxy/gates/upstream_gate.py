@@ -7,7 +7,15 @@ from http import HTTPStatus
 
 from proxy.pull.streaming import CorruptBody
 from proxy.pull.upstream_words import UpstreamWords
-from proxy.upstream.errors import LoginFailed, RateLimited, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
+from proxy.upstream.errors import (
+    CircuitOpen,
+    LoginFailed,
+    LoginUnavailable,
+    RateLimited,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUnreachable,
+)
 from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.errors import UpstreamError
 
@@ -53,6 +61,8 @@ def judge_error(error: UpstreamError, registry: str) -> GateResult:
     """The refusal for an upstream that gave no answer to pass on."""
     if isinstance(error, RateLimited):
         return _refused(Reason.UPSTREAM_RATE_LIMITED, str(error))
+    if isinstance(error, LoginUnavailable):
+        return _refused(Reason.UPSTREAM_UNREACHABLE, str(error))
     if isinstance(error, LoginFailed):
         return _refused(Reason.UPSTREAM_UNAUTHORIZED, str(error))
     if isinstance(error, CorruptBody):
@@ -62,6 +72,17 @@ def judge_error(error: UpstreamError, registry: str) -> GateResult:
     if isinstance(error, UpstreamUnreachable | UpstreamTimeout):
         return _refused(Reason.UPSTREAM_UNREACHABLE, str(error))
     return _refused(Reason.UPSTREAM_FAILED, f"{registry}: {error}")
+
+
+def answer_status(error: UpstreamError) -> int:
+    """504 for a timeout, 503 for "not now" (RFC 9110 section 15.6), 0 for the status that the reason has."""
+    if isinstance(error, UpstreamTimeout) or (isinstance(error, LoginUnavailable) and error.status == HTTPStatus.GATEWAY_TIMEOUT):
+        return HTTPStatus.GATEWAY_TIMEOUT
+    if isinstance(error, CircuitOpen) or (
+        isinstance(error, LoginUnavailable) and (error.retry_after or error.status == HTTPStatus.SERVICE_UNAVAILABLE)
+    ):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return 0
 
 
 def _phrase(status: int) -> str:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.gates.authentication import Subject, authorization_header
 from proxy.gates.authorization import Authorization, authorize, credential_withdrawn
-from proxy.gates.upstream_gate import judge_error, judge_status, passes
+from proxy.gates.upstream_gate import answer_status, judge_error, judge_status, passes
 from proxy.oci_errors import refusal_error, upstream_refusal
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
 from proxy.pull.exchange import Exchange, acknowledge
@@ -122,7 +122,7 @@ class _Pull:
             result = Result.FAILED if self._refusal else Result.ALLOWED
         except UpstreamError as error:
             self._refusal = judge_error(error, self._path.registry)
-            await self._tell(retry_after(getattr(error, "retry_after", "")))
+            await self._tell(retry_after(getattr(error, "retry_after", "")), status=answer_status(error))
         except StreamCut:
             # The gates may all pass again by now; what counts is why they did not.
             self._refusal = self._stream.cut or GateResult(Gate.FRESHNESS, Reason.STATE_STALE, "the stream could not be checked")
@@ -161,12 +161,12 @@ class _Pull:
         again = authorize(asked, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment())
         return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
 
-    async def _tell(self, headers: Mapping[str, str], words: UpstreamWords | None = None) -> None:
+    async def _tell(self, headers: Mapping[str, str], words: UpstreamWords | None = None, *, status: int = 0) -> None:
         """Answers with the refusal, unless an answer has begun: then only breaking the connection tells the client."""
         if self._exchange.status or self._refusal is None:
             return
         decision = self._exchange.decision = self._exchange.decision.extended(self._refusal)
-        status, code = 0, ""
+        code = ""
         if words is not None and self._refusal.reason in (Reason.UPSTREAM_NOT_FOUND, Reason.UPSTREAM_REFUSED):
             status, code = upstream_refusal(words.status, words.code, _UNKNOWN_CODES[type(self._path)])
         error = refusal_error(

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from proxy.upstream.logins.identity import Identity
+from proxy.upstream.tenant_map import Key, TenantMap
 
-CacheKey = tuple[str, ...]
+CacheKey = Key
 _RENEW_AT = 0.8
 _MARGIN_SECONDS = 5.0
 _UNEXPIRING_SECONDS = 3600.0
@@ -34,8 +35,7 @@ class AuthorizationCache:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, maximum: int = 10_000) -> None:
         self._clock = clock
-        self._maximum = maximum
-        self._held: dict[CacheKey, Held] = {}
+        self._held: TenantMap[Held] = TenantMap(maximum)
         self._flights: dict[CacheKey, asyncio.Task[Identity]] = {}
 
     async def get(self, key: CacheKey, login: Callable[[], Awaitable[Identity]]) -> Identity:
@@ -47,16 +47,20 @@ class AuthorizationCache:
             return held.identity
         return await self._fly(key, login)
 
+    def peek(self, key: CacheKey) -> Identity | None:
+        """What is held for `key`, good or not; nobody logs in."""
+        held = self._held.get(key)
+        return held.identity if held else None
+
     def drop(self, key: CacheKey, identity: Identity | None = None) -> None:
         """Forgets the identity held for `key`; with `identity`, only if it is still that one."""
         held = self._held.get(key)
         if held and (identity is None or held.identity is identity):
-            del self._held[key]
+            self._held.pop(key)
 
     def drop_credential(self, uid: str) -> None:
         """Forgets everything that a credential gave: it was changed, disabled or deleted."""
-        for key in [key for key in self._held if uid in key]:
-            del self._held[key]
+        self._held.forget(uid)
         for key in [key for key in self._flights if uid in key]:
             del self._flights[key]
 
@@ -90,6 +94,4 @@ class AuthorizationCache:
         lifetime = identity.lifetime if identity.lifetime is not None else _UNEXPIRING_SECONDS
         now = self._clock()
         margin = min(_MARGIN_SECONDS, lifetime * 0.1)
-        self._held[key] = Held(identity, now + lifetime * _RENEW_AT, now + lifetime - margin)
-        while len(self._held) > self._maximum:
-            del self._held[next(iter(self._held))]
+        self._held.put(key, Held(identity, now + lifetime * _RENEW_AT, now + lifetime - margin))

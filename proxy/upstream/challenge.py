@@ -1,13 +1,16 @@
-"""WWW-Authenticate, as registries write it (RFC 9110 section 11.6.1, RFC 6750 section 3)."""
+"""WWW-Authenticate, as registries write it (RFC 9110 sections 5.6.1 and 11.6.1, RFC 6750 section 3)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+|$)", re.ASCII)
-_PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII)
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
+_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^",])+', re.ASCII)
+# Unquoted values that are no tokens (a realm's URL) are read too: registries write them.
+_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII)
+_SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+(.*))?", re.ASCII | re.DOTALL)
 _HEADER_MAXIMUM = 8192
 
 
@@ -18,21 +21,47 @@ class Challenge:
     scheme: str
     parameters: Mapping[str, str]
 
+    def asks_as(self, other: Challenge | None) -> bool:
+        """Whether what `other` asks for answers this one too: the scheme and, for a token, who issues it for what service."""
+        if other is None or self.scheme != other.scheme:
+            return False
+        return self.scheme != "bearer" or all(
+            self.parameters.get(name) == other.parameters.get(name) for name in ("realm", "service")
+        )
+
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Every challenge of the WWW-Authenticate header lines, in order; what cannot be read ends its line."""
+    """Every challenge of the WWW-Authenticate header lines, in order. What cannot be read is passed over.
+
+    Challenges and their parameters are elements of one list: an element that is no parameter begins the next challenge.
+    """
     found: list[Challenge] = []
     for header in headers:
-        text, position = header[:_HEADER_MAXIMUM], 0
-        while scheme := _SCHEME.match(text, position):
-            position = scheme.end()
-            parameters: dict[str, str] = {}
-            while parameter := _PARAMETER.match(text, position):
-                position = parameter.end()
-                value = parameter[2] if parameter[2] is not None else parameter[3]
-                parameters[parameter[1].lower()] = re.sub(r"\\(.)", r"\1", value)
+        parameters: dict[str, str] | None = None
+        for element in _elements(header[:_HEADER_MAXIMUM]):
+            if parameters is not None and (parameter := _PARAMETER.fullmatch(element)):
+                _add(parameters, parameter)
+                continue
+            scheme = _SCHEME.fullmatch(element)
+            if scheme is None:
+                continue
+            parameters = {}
             found.append(Challenge(scheme[1].lower(), parameters))
+            # Behind the scheme is its first parameter, or a token68, which Basic and Bearer do not have.
+            if parameter := _PARAMETER.fullmatch((scheme[2] or "").strip()):
+                _add(parameters, parameter)
     return found
+
+
+def _elements(text: str) -> Iterator[str]:
+    for match in _ELEMENT.finditer(text):
+        if element := match[0].strip():
+            yield element
+
+
+def _add(parameters: dict[str, str], match: re.Match[str]) -> None:
+    value = match[2] if match[2] is not None else match[3]
+    parameters.setdefault(match[1].lower(), re.sub(r"\\(.)", r"\1", value))
 
 
 def choose(challenges: Iterable[Challenge]) -> Challenge | None:

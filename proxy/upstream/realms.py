@@ -19,18 +19,23 @@ KNOWN_REALMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check_realm(realm: str, registry: str, *, stated: tuple[str, ...] = (), insecure: bool = False) -> str:
-    """The realm's URL when its host may issue tokens for `registry` (host[:port]). Raises RealmRefused."""
+def check_realm(
+    realm: str, registry: str, *, stated: tuple[str, ...] = (), insecure: bool = False, stated_only: bool = False
+) -> str:
+    """The realm's URL when its host may issue tokens for `registry` (host[:port]). Raises RealmRefused.
+
+    `stated_only`: the registry was named by a redirect, so that its own host is nobody's word.
+    """
     parts = urlsplit(realm)
     host = (parts.hostname or "").lower()
     if parts.scheme not in (("https", "http") if insecure else ("https",)) or not host or parts.username or parts.fragment:
         raise RealmRefused(f"{registry} names a token service that is not an https URL")
     authority = parts.netloc.lower()
     own = registry.partition(":")[0] if ":" in registry and not registry.startswith("[") else registry
-    allowed = {registry, own, *KNOWN_REALMS.get(registry, ()), *stated}
+    allowed = {*stated} if stated_only else {registry, own, *KNOWN_REALMS.get(registry, ()), *stated}
     if host not in allowed and authority not in allowed:
         raise RealmRefused(
             f"{registry} names {host} as its token service, which is not known to be its own; "
-            f"if it is, add {host} to spec.realmHosts of the credential"
+            f"if you trust {host} with this credential, add it to spec.realmHosts"
         )
     return realm

@@ -14,8 +14,9 @@ from proxy.upstream.errors import UpstreamMisbehaved, UpstreamTimeout, UpstreamT
 class UpstreamResponse:
     """`close()` drops the connection at once: a released one would go on reading what nobody wants."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, *, redirected: bool = False) -> None:
         self._response = response
+        self.redirected = redirected  # not the registry's own host answered, but another that it named
 
     @property
     def status(self) -> int:
@@ -24,6 +25,11 @@ class UpstreamResponse:
     @property
     def method(self) -> str:
         return self._response.method
+
+    @property
+    def url(self) -> str:
+        """Where the answer came from, behind any redirects."""
+        return str(self._response.url)
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:

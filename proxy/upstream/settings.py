@@ -8,15 +8,21 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """Times in seconds. `allowed_networks` are CIDRs that may be reached although they are private. `identity_workspaces`: whose
-    credentials without keys may log in by the proxy's own cloud identity; * for any.
+    """Times in seconds.
+
+    `login_seconds` bounds a whole login, its retry included. `allowed_networks` are CIDRs that any upstream may be in although
+    they are private; `private_registries` are the registries whose credentials may ask for private addresses or plain HTTP
+    (host[:port], * for any). `own_ports` are the ports that this process serves at: they are never an upstream.
+    `identity_workspaces`: whose credentials without keys may log in by the proxy's own cloud identity, * for any.
     """
 
     connect_seconds: float = 10.0
-    headers_seconds: float = 25.0  # containerd gives up after 30
+    headers_seconds: float = 60.0  # the clients wait: ctr, CRI and skopeo set no deadline of their own below it
     idle_seconds: float = 30.0  # between two pieces of a body
     login_seconds: float = 15.0
     allowed_networks: tuple[str, ...] = ()
+    private_registries: tuple[str, ...] = ("*",)
+    own_ports: tuple[int, ...] = ()
     ca_file: str = ""
     identity_workspaces: tuple[str, ...] = ("*",)
     redirects: int = 5
@@ -37,7 +43,7 @@ class UpstreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Whether one upstream may be spoken to plainly, and at private addresses."""
+    """What one credential asks for: plain HTTP, private addresses, further hosts that may issue tokens for it."""
 
     insecure: bool = False
     private_addresses: bool = False

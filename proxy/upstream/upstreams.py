@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol
+from urllib.parse import urlsplit
 
-from proxy.upstream.authorizations import AuthorizationCache, CacheKey
-from proxy.upstream.challenge import Challenge, choose, parse_challenges
+from proxy.upstream.access import UpstreamAccess
+from proxy.upstream.challenge import choose, parse_challenges
 from proxy.upstream.circuit import Circuits
 from proxy.upstream.connection import Connections
-from proxy.upstream.errors import LoginFailed, UpstreamMisbehaved, UpstreamTimeout, UpstreamUnreachable
-from proxy.upstream.logins.choice import choose_login
-from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity, UserPassword
+from proxy.upstream.errors import (
+    AddressRefused,
+    CertificateRefused,
+    LoginFailed,
+    UpstreamMisbehaved,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxy.upstream.identities import Identities, Pause, Presented, short_pause
+from proxy.upstream.logins.identity import Anonymous, Identity
+from proxy.upstream.registry_profile import RegistryProfile, RegistryProfiles
 from proxy.upstream.response import UpstreamResponse
-from proxy.upstream.settings import Access, UpstreamSettings
-from proxy.upstream.target import UpstreamTarget, base_url
-from proxy.upstream.token_service import fetch_token
-from registry_access.model.resources import RegistryCredential
-from registry_access.model.workspace_secret import ResolvedSecret
+from proxy.upstream.second_registry import token_for_redirect
+from proxy.upstream.settings import UpstreamSettings
+from proxy.upstream.target import UpstreamTarget
+from proxy.upstream.tenant_map import Key
+from proxy.upstream.version_check import VersionCheck
+from registry_access.model.errors import UpstreamError
 
-_CHALLENGE_SECONDS = 3600.0
+__all__ = ["UpstreamAccess", "UpstreamObserver", "Upstreams"]
 _RETRIED = frozenset({500, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamAccess:
-    """With what we come: a workspace's credential and its secret, or neither (anonymous)."""
-
-    workspace: str
-    credential: RegistryCredential | None = None
-    secret: ResolvedSecret | None = None
-
-    @property
-    def network(self) -> Access:
-        found = self.credential
-        return Access(found.insecure, found.allow_private_addresses, found.realm_hosts) if found else Access()
-
-    def cache_key(self, registry: str) -> CacheKey:
-        uid = self.credential.metadata.uid if self.credential else ""
-        return (self.workspace, uid, self.secret.fingerprint if self.secret else "", registry)
+_REFUSED = frozenset({401, 403})
 
 
 class UpstreamObserver(Protocol):
@@ -57,7 +49,11 @@ class UpstreamObserver(Protocol):
 
 
 class Upstreams:
-    """One for a process. `overrides` maps host names to addresses, for tests and split DNS."""
+    """One for a process. `overrides` maps host names to addresses, for tests and split DNS.
+
+    Everything that is remembered - what a registry asks for, logins, circuits - is remembered for one workspace's credential with
+    one version of its secret, and never of more than answered: not of what a redirect led to.
+    """
 
     def __init__(
         self,
@@ -66,156 +62,229 @@ class Upstreams:
         *,
         overrides: dict[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
+        pause: Pause = short_pause,
     ) -> None:
-        self._settings = settings
         self._connections = Connections(settings, overrides=overrides, tls=tls)
         self._observer = observer
-        self._authorizations = AuthorizationCache()
+        self._pause = pause
+        self._identities = Identities(settings, self._connections, pause=pause)
+        self._version_check = VersionCheck(self._connections)
+        self._profiles = RegistryProfiles()
         self._circuits = Circuits(settings.circuit_failures, settings.circuit_seconds)
-        self._challenges: dict[tuple[str, bool], tuple[Challenge | None, float]] = {}
+        self._probe_seconds = min(settings.headers_seconds, settings.login_seconds)
+        self._probes: dict[Key, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         await self._connections.start()
 
     async def close(self) -> None:
+        for probe in self._probes.values():
+            probe.cancel()
         await self._connections.close()
 
     def forget(self, credential_uid: str) -> None:
-        """Drops every header and token that a credential gave."""
-        self._authorizations.drop_credential(credential_uid)
+        """Drops everything that is remembered for a credential."""
+        self._identities.forget(credential_uid)
+        self._profiles.forget(credential_uid)
+        self._circuits.forget(credential_uid)
 
     async def request(
         self, access: UpstreamAccess, method: str, target: UpstreamTarget, headers: Mapping[str, str]
     ) -> UpstreamResponse:
         """Asks for `target` (GET or HEAD) and returns the answer, whatever its status. Raises UpstreamError.
 
-        One bounded retry: after a 5xx, or when no connection could be made. A 401 renews the login once.
+        One bounded retry: after a 5xx that does not say when to come again, or when no connection to the registry could be made.
+        A refusal renews the login once, where that may help.
         """
-        self._circuits.check(target.registry)
+        key = access.cache_key(target.registry)
+        self._circuits.check(key)
         try:
-            response = await self._authorized(access, method, target, headers)
-            if response.status in _RETRIED and "Retry-After" not in response.headers:
-                await response.drain()
-                await asyncio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - jitter
-                response = await self._authorized(access, method, target, headers)
-        except UpstreamUnreachable:
-            await asyncio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - jitter
-            try:
-                response = await self._authorized(access, method, target, headers)
-            except (UpstreamUnreachable, UpstreamTimeout):
-                self._failed(target.registry)
-                raise
-        except UpstreamTimeout:
-            self._failed(target.registry)
+            response = await self._twice(access, method, target, headers)
+        except UpstreamError as error:
+            self._note_failure(access, target.registry, error)
             raise
-        if response.status in _RETRIED:
-            self._circuits.failed(target.registry)
+        if response.redirected:
+            return response  # its storage's, or another registry's: this says nothing about the registry
+        if response.status >= 500:
+            self._doubt(access, target.registry)
         else:
-            self._circuits.succeeded(target.registry)
+            self._circuits.succeeded(key)
         self._note_rate_limit(access, target.registry, response)
         return response
 
     async def ping(self, access: UpstreamAccess, registry: str) -> int:
-        """Logs in without asking for any repository and returns the status of `/v2/` then. Raises UpstreamError."""
-        challenge = await self._challenge(access, registry, strict=True)
-        if challenge is None:
-            return 200
-        identity = await self._log_in(access)
-        if challenge.scheme == "bearer" and not isinstance(identity, BearerToken):
-            identity = await fetch_token(self._connections, registry, challenge, "", identity, access.network)
-        headers = {"Authorization": identity.header} if identity.header else {}
-        url = base_url(registry, insecure=access.network.insecure)
-        response = await self._connections.request("GET", url, headers=headers, access=access.network, follow=False)
-        status = response.status
-        await response.drain()
-        return status
+        """Logs in without asking for any repository and returns the status of `/v2/` then. Nothing that is held is used.
 
-    def _failed(self, registry: str) -> None:
-        self._circuits.failed(registry)
-        self._observer.upstream_failed(registry)
+        Raises UpstreamError; UpstreamMisbehaved when no registry answers like that.
+        """
+        profile = await self._version_check.require_registry(registry, access.network)
+        if profile.challenge is None:
+            return 200
+        identity = await self._identities.ask_anew(access, registry, profile.challenge)
+        return await self._version_check.with_login(registry, access.network, profile, identity.header)
+
+    async def _twice(
+        self, access: UpstreamAccess, method: str, target: UpstreamTarget, headers: Mapping[str, str]
+    ) -> UpstreamResponse:
+        try:
+            response = await self._authorized(access, method, target, headers)
+            if response.status not in _RETRIED or "Retry-After" in response.headers:
+                return response
+            await response.drain()
+        except UpstreamUnreachable as error:
+            if not error.worth_a_retry:
+                raise
+        await self._pause()
+        return await self._authorized(access, method, target, headers)
 
     async def _authorized(
         self, access: UpstreamAccess, method: str, target: UpstreamTarget, headers: Mapping[str, str]
     ) -> UpstreamResponse:
-        challenge = await self._challenge(access, target.registry)
-        identity, key = await self._identity(access, target, challenge)
-        response = await self._send(access, method, target, headers, identity)
-        if response.status != 401 or isinstance(identity, UserPassword):
+        profile = await self._profile(access, target)
+        presented = await self._identities.present(access, target.registry, target.scope, profile.challenge)
+        response = await self._send(access, method, target, headers, profile, presented.identity)
+        if response.status not in _REFUSED:
             return response
-        # Expired early, or the registry has changed its mind about how it is asked: once more, from the start.
-        offered = choose(parse_challenges(response.headers.getall("WWW-Authenticate", [])))
-        await response.drain()
-        self._authorizations.drop(key, identity)
-        if offered is not None:
-            self._remember(target.registry, access.network.insecure, offered)
+        if response.redirected:
+            return await self._at_second_registry(access, method, target, headers, response)
+        return await self._refused(access, method, target, headers, profile, presented, response)
+
+    async def _refused(
+        self,
+        access: UpstreamAccess,
+        method: str,
+        target: UpstreamTarget,
+        headers: Mapping[str, str],
+        profile: RegistryProfile,
+        presented: Presented,
+        response: UpstreamResponse,
+    ) -> UpstreamResponse:
+        """After a 401 or 403 from the registry's own host: a second try, where the repository asks for another login than was
+        known or where the identity may have expired early; else the refusal itself.
+        """
+        key = _profile_key(access, target.registry)
+        offered = choose(parse_challenges(response.headers.getall("WWW-Authenticate", []))) if response.status == 401 else None
+        other = offered is not None and not offered.asks_as(profile.challenge)
+        if other:
+            profile = replace(profile, challenge=offered)
+        elif self._identities.may_be_renewed(presented):
+            self._identities.drop(presented)
+        elif response.status == 401 and offered is None and isinstance(presented.identity, Anonymous):
+            # Only its ping may carry a challenge, and that was answered otherwise before.
+            self._profiles.drop(key)
+            again = await self._profile(access, target)
+            if again == profile:
+                return response
+            profile = again
         else:
-            self._challenges.pop((target.registry, access.network.insecure), None)
-        identity, _ = await self._identity(access, target, offered or await self._challenge(access, target.registry))
-        return await self._send(access, method, target, headers, identity)
+            return response
+        await response.drain()
+        presented = await self._identities.present(access, target.registry, target.scope, profile.challenge)
+        response = await self._send(access, method, target, headers, profile, presented.identity)
+        if response.status in _REFUSED and not response.redirected:
+            self._identities.renewed_in_vain(presented)
+        elif other:
+            self._profiles.remember(key, profile, target.repository)
+        return response
+
+    async def _at_second_registry(
+        self,
+        access: UpstreamAccess,
+        method: str,
+        target: UpstreamTarget,
+        headers: Mapping[str, str],
+        response: UpstreamResponse,
+    ) -> UpstreamResponse:
+        """A redirect led to a registry that asks for a login of its own: the credential's, where its token service is stated."""
+        own = await self._identities.own(access, target.registry)
+        token = await token_for_redirect(self._connections, target.registry, response, own, access.network)
+        if token is None:
+            return response
+        url = response.url
+        await response.drain()
+        sent = dict(headers) | {"Authorization": token.header}
+        return await self._connections.request(method, url, headers=sent, access=access.network, redirected=True)
 
     async def _send(
-        self, access: UpstreamAccess, method: str, target: UpstreamTarget, headers: Mapping[str, str], identity: Identity
+        self,
+        access: UpstreamAccess,
+        method: str,
+        target: UpstreamTarget,
+        headers: Mapping[str, str],
+        profile: RegistryProfile,
+        identity: Identity,
     ) -> UpstreamResponse:
         sent = dict(headers) | ({"Authorization": identity.header} if identity.header else {})
-        began = time.monotonic()
-        response = await self._connections.request(
-            method, target.url(insecure=access.network.insecure), headers=sent, access=access.network
-        )
+        url, began = target.url(insecure=profile.plain), time.monotonic()
+        try:
+            response = await self._connections.request(method, url, headers=sent, access=access.network)
+        except (UpstreamUnreachable, UpstreamTimeout) as error:
+            _of_registry(error, url)
+            raise
         self._observer.upstream_answered(target.registry, response.status, time.monotonic() - began)
         return response
 
-    async def _identity(
-        self, access: UpstreamAccess, target: UpstreamTarget, challenge: Challenge | None
-    ) -> tuple[Identity, CacheKey]:
-        """What to present for `target`, and the cache key it is held under."""
-        own_key = access.cache_key(target.registry)
-        if challenge is None:
-            return Anonymous(), own_key
-        own = await self._authorizations.get(own_key, lambda: self._log_in(access))
-        if isinstance(own, BearerToken) or challenge.scheme == "basic":
-            return own, own_key
+    async def _profile(self, access: UpstreamAccess, target: UpstreamTarget) -> RegistryProfile:
+        """How this repository wants to be asked: as it said itself, else as the registry's ping says."""
+        key = _profile_key(access, target.registry)
+        known = self._profiles.get(key, target.repository) or self._profiles.get(key)
+        if known is not None:
+            return known
+        try:
+            answer = await self._version_check.ask(target.registry, access.network)
+        except (UpstreamUnreachable, UpstreamTimeout) as error:
+            _of_registry(error)
+            raise
+        if answer.lasting:
+            self._profiles.remember(key, answer.profile)
+        return answer.profile
 
-        async def fetch() -> Identity:
-            return await fetch_token(self._connections, target.registry, challenge, target.scope, own, access.network)
+    def _note_failure(self, access: UpstreamAccess, registry: str, error: UpstreamError) -> None:
+        if not isinstance(error, UpstreamUnreachable | UpstreamTimeout):
+            return
+        self._observer.upstream_failed(registry)
+        if error.registry_down:
+            self._circuits.failed(access.cache_key(registry))
+        elif isinstance(error, UpstreamTimeout) and error.of_registry:
+            self._doubt(access, registry)
 
-        key = (*own_key, challenge.parameters.get("realm", ""), target.scope)
-        return await self._authorizations.get(key, fetch), key
+    def _doubt(self, access: UpstreamAccess, registry: str) -> None:
+        """An object met a 5xx or silence. That is its own affair, until it has happened to many: then the registry is asked."""
+        key = access.cache_key(registry)
+        if self._circuits.doubted(key) and key not in self._probes:
+            probe = asyncio.create_task(self._probe(access, registry))
+            self._probes[key] = probe
+            probe.add_done_callback(lambda _: self._probes.pop(key, None))
 
-    async def _log_in(self, access: UpstreamAccess) -> Identity:
-        own = self._settings.lends_identity(access.workspace)
-        login = choose_login(access.credential, access.secret, self._connections, access.network, own_identity=own)
-        return await login.identity()
-
-    async def _challenge(self, access: UpstreamAccess, registry: str, *, strict: bool = False) -> Challenge | None:
-        """How the registry wants to be asked: the ping's challenge, remembered. None: it asks nobody.
-
-        `strict` asks anew, and raises UpstreamMisbehaved for an answer that no registry gives.
-        """
-        key = (registry, access.network.insecure)
-        known = self._challenges.get(key)
-        if known and time.monotonic() < known[1] and not strict:
-            return known[0]
-        response = await self._connections.request(
-            "GET", base_url(registry, insecure=access.network.insecure), headers={}, access=access.network, follow=False
-        )
-        challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
-        status = response.status
-        await response.drain()
-        if strict and status not in (200, 401):
-            raise UpstreamMisbehaved(f"{registry} answered {status} to /v2/, as no registry does")
-        if status == 401:
-            challenge = choose(challenges)
-            if challenge is None:
-                raise LoginFailed(f"{registry} asks for a login in a way that is neither Basic nor Bearer", status)
-            return self._remember(registry, key[1], challenge)
-        return self._remember(registry, key[1], None) if status < 400 or status == 404 else None
-
-    def _remember(self, registry: str, insecure: bool, challenge: Challenge | None) -> Challenge | None:
-        self._challenges[registry, insecure] = (challenge, time.monotonic() + _CHALLENGE_SECONDS)
-        return challenge
+    async def _probe(self, access: UpstreamAccess, registry: str) -> None:
+        key = access.cache_key(registry)
+        try:
+            async with asyncio.timeout(self._probe_seconds):
+                answer = await self._version_check.ask(registry, access.network)
+            down = answer.status >= 500
+        except (AddressRefused, CertificateRefused, LoginFailed, UpstreamMisbehaved):
+            down = False
+        except (TimeoutError, UpstreamUnreachable, UpstreamTimeout):
+            down = True
+        (self._circuits.open if down else self._circuits.succeeded)(key)
 
     def _note_rate_limit(self, access: UpstreamAccess, registry: str, response: UpstreamResponse) -> None:
         remaining = response.headers.get("ratelimit-remaining", "").partition(";")[0]
         if remaining.isascii() and remaining.isdigit():
             name = access.credential.metadata.name if access.credential else "anonymous"
             self._observer.rate_limit_remaining(registry, name, int(remaining))
+
+
+def _profile_key(access: UpstreamAccess, registry: str) -> Key:
+    return (*access.cache_key(registry), "insecure" if access.network.insecure else "")
+
+
+def _of_registry(error: UpstreamUnreachable | UpstreamTimeout, url: str = "") -> None:
+    """Notes at an error what it says of the registry: nothing where a redirect's target failed, or our own policy refused."""
+    if isinstance(error, AddressRefused | CertificateRefused):
+        return
+    error.worth_a_retry = isinstance(error, UpstreamUnreachable)
+    if url and error.host != urlsplit(url).netloc.lower():
+        return
+    error.of_registry = True
+    error.registry_down = isinstance(error, UpstreamUnreachable) or error.connecting

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from proxy.upstream.errors import (
     LoginFailed,
+    LoginUnavailable,
     RateLimited,
     RealmRefused,
     UpstreamMisbehaved,
@@ -24,10 +25,12 @@ _PERMISSIONS: Mapping[str, str] = {
     "docker.io": "the access token permission Repo Read-only (Repo Public Read-only opens public images alone)",
     "registry.gitlab.com": "the scope read_registry",
     "quay.io": "the robot account's permission Read on the repository",
+    "ecr-public.aws.com": "the actions ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
     "public.ecr.aws": "the actions ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
 }
+_ECR = "the actions ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer"
 _PERMISSIONS_BY_SUFFIX: Mapping[str, str] = {
-    ".amazonaws.com": "the actions ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer",
+    **dict.fromkeys((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws"), _ECR),
     ".azurecr.io": "the role AcrPull",
     ".pkg.dev": "the role Artifact Registry Reader",
     "gcr.io": "the role Artifact Registry Reader (or Storage Object Viewer)",
@@ -73,9 +76,21 @@ async def verify_credential(
         target = UpstreamTarget(registry, image[0], TargetKind.MANIFESTS, image[1])
         response = await upstreams.request(access, "HEAD", target, {"Accept": _MANIFESTS})
         response.close()
+        if response.status in (401, 405):  # some answer HEAD otherwise than GET
+            response = await upstreams.request(access, "GET", target, {"Accept": _MANIFESTS})
+            response.close()
+        if response.status == 200 and not _is_manifest(response.headers.get("Content-Type", "")):
+            detail = f"{registry} answers with a web page where a manifest should be; is it the registry's own host name?"
+            return Verification(VerificationOutcome.NOT_A_REGISTRY, detail)
         return _of_manifest(response.status, registry, image, response.headers.get("Retry-After", ""))
     except UpstreamError as error:
         return _of_error(error, registry)
+
+
+def _is_manifest(content_type: str) -> bool:
+    """Whether a manifest may be of this media type: registries are lax about which, and never say HTML."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return not media_type or "json" in media_type or "manifest" in media_type or "prettyjws" in media_type
 
 
 def _of_login(status: int, registry: str) -> Verification:
@@ -109,11 +124,13 @@ def _of_manifest(status: int, registry: str, image: tuple[str, str], retry_after
 def _of_error(error: UpstreamError, registry: str) -> Verification:
     if isinstance(error, RateLimited):
         return _rate_limited(registry, error.retry_after)
-    if isinstance(error, RealmRefused):
+    if isinstance(error, RealmRefused | LoginUnavailable):
         return Verification(VerificationOutcome.FAILED, str(error))
     if isinstance(error, LoginFailed):
         if error.status in (400, 401):
-            return Verification(VerificationOutcome.BAD_CREDENTIALS, f"{error}; check user name, password and their expiry")
+            return Verification(
+                VerificationOutcome.BAD_CREDENTIALS, f"{error}; check the user name and the password, and whether it has expired"
+            )
         if error.status == 403:
             return Verification(VerificationOutcome.LACKS_SCOPE, f"{error}; the credential needs {permission(registry)}")
         return Verification(VerificationOutcome.FAILED, str(error))
@@ -125,8 +142,8 @@ def _of_error(error: UpstreamError, registry: str) -> Verification:
 
 
 def _rate_limited(registry: str, retry_after: str) -> Verification:
-    until = f"; come again after {retry_after}{' s' if retry_after.isdigit() else ''}" if retry_after else ""
-    return Verification(VerificationOutcome.RATE_LIMITED, f"{registry} limits the rate of this credential{until}")
+    until = f"; retry after {retry_after}{' s' if retry_after.isdigit() else ''}" if retry_after else ""
+    return Verification(VerificationOutcome.RATE_LIMITED, f"{registry} is rate-limiting this credential{until}")
 
 
 def permission(registry: str) -> str:

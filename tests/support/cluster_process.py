@@ -84,6 +84,7 @@ def cluster_process(plane: ControlPlane, folder: Path, program: str, **settings:
         **{name: value for name, value in os.environ.items() if not name.startswith(("AKUA_", "KUBE"))},
         "KUBECONFIG": str(account_kubeconfig(plane, folder, f"akua-{program}")),
         "AKUA_STATE": "kubernetes",
+        "AKUA_PRIVATE_REGISTRIES": "*",  # registries of tests are on loopback
         f"AKUA_{program.upper()}_ADDRESS": f"127.0.0.1:{port}",
         "AKUA_OPERATIONS_ADDRESS": operations,
         **{f"AKUA_{name.upper()}": value for name, value in settings.items()},

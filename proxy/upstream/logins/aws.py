@@ -21,16 +21,28 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from proxy.upstream.connection import Connections
+from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
 from proxy.upstream.settings import Access
 from proxy.upstream.token_answer import read_answer
 
-PUBLIC_REGISTRY = "public.ecr.aws"
+# ECR Public by its usual and its dual-stack name, with the host of its API.
+PUBLIC_REGISTRIES: Mapping[str, str] = {
+    "public.ecr.aws": "api.ecr-public.us-east-1.amazonaws.com",
+    "ecr-public.aws.com": "ecr-public.us-east-1.api.aws",
+}
 PRIVATE_REGISTRY = re.compile(
-    r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>amazonaws\.com(?:\.cn)?)", re.ASCII
+    r"[0-9]{12}\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?P<suffix>amazonaws\.com(?:\.cn)?|amazonaws\.eu|on\.aws|on\.amazonwebservices\.com\.cn|on\.amazonwebservices\.eu"
+    r"|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
+    re.ASCII,
 )
+_DUAL_STACK = {
+    "on.aws": "api.aws",
+    "on.amazonwebservices.com.cn": "api.amazonwebservices.com.cn",
+    "on.amazonwebservices.eu": "api.amazonwebservices.eu",
+}
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+", re.ASCII)
 _JSON = "application/x-amz-json-1.1"
 
@@ -54,19 +66,20 @@ class AwsLogin:
             f"https://{host}/", f"{target}.GetAuthorizationToken", service, region, await self._credentials()
         )
         response = await self._connections.request(
-            "POST", f"https://{host}/", headers=request, access=self._access, data=b"{}", follow=False
+            "POST", f"https://{host}/", headers=request, access=self._access, data=b"{}", follow=Follow.WITHIN
         )
-        answer = await read_answer(response, f"Amazon ECR in {region}")
+        secrets = tuple(filter(None, (self._values.get("secret_access_key"), self._values.get("session_token"))))
+        answer = await read_answer(response, f"Amazon ECR in {region}", secrets=secrets)
         return _user_password(answer)
 
     async def _credentials(self) -> Credentials:
         values = self._values
         if values.get("access_key_id"):
             return Credentials(values["access_key_id"], values["secret_access_key"], values.get("session_token"))
-        if self._registry != PUBLIC_REGISTRY and not PRIVATE_REGISTRY.fullmatch(self._registry):
+        if self._registry not in PUBLIC_REGISTRIES and not PRIVATE_REGISTRY.fullmatch(self._registry):
             # The password would go to whatever host a workspace writes down.
             raise LoginFailed(
-                f"{self._registry} is no Amazon ECR registry, and gets no password of the proxy's own AWS identity; put keys "
+                f"{self._registry} is not an Amazon ECR registry, and gets no password of the proxy's own AWS identity; put keys "
                 "into the secret"
             )
         if not self._own_identity:
@@ -84,16 +97,23 @@ class AwsLogin:
 
 
 def endpoint(registry: str, region: str) -> tuple[str, str, str]:
-    """Signing service, region and API host for an ECR registry. Raises LoginFailed for another registry without region."""
-    if registry == PUBLIC_REGISTRY:
-        return "ecr-public", "us-east-1", "api.ecr-public.us-east-1.amazonaws.com"
-    match = PRIVATE_REGISTRY.fullmatch(registry)
-    region = match["region"] if match else region
+    """Signing service, region and API host for an ECR registry. Raises LoginFailed for another registry without region.
+
+    The region is the registry's name's where that has one. Amazon ECR, "Service endpoints": dual-stack registries
+    (dkr-ecr.REGION.on.aws) have a dual-stack API (ecr.REGION.api.aws); FIPS ones a FIPS API.
+    """
+    if registry in PUBLIC_REGISTRIES:
+        return "ecr-public", "us-east-1", PUBLIC_REGISTRIES[registry]
+    if match := PRIVATE_REGISTRY.fullmatch(registry):
+        region, suffix, fips = match["region"], match["suffix"], match["fips"] or ""
+        if suffix in _DUAL_STACK:
+            return "ecr", region, f"ecr{fips}.{region}.{_DUAL_STACK[suffix]}"
+        return "ecr", region, f"{'ecr-fips' if fips else 'api.ecr'}.{region}.{suffix}"
     if not region:
-        raise LoginFailed(f"{registry} is no Amazon ECR registry, and the secret names no region")
+        raise LoginFailed(f"{registry} is not an Amazon ECR registry, and the secret names no region")
     if not _REGION.fullmatch(region):  # it becomes part of a host's name
-        raise LoginFailed("the secret's region is no AWS region; write one such as eu-west-1")
-    return "ecr", region, f"api.ecr.{region}.{match['suffix'] if match else 'amazonaws.com'}"
+        raise LoginFailed("the secret's region is not an AWS region; write one such as eu-west-1")
+    return "ecr", region, f"api.ecr.{region}.amazonaws.com"
 
 
 def signed_request(url: str, target: str, service: str, region: str, credentials: Credentials) -> dict[str, str]:

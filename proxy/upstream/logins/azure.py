@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
-from proxy.upstream.connection import Connections
+from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
@@ -44,9 +44,9 @@ class AzureLogin:
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             access=self._access,
             data=urlencode(form).encode(),
-            follow=False,
+            follow=Follow.WITHIN,
         )
-        answer = await read_answer(response, f"the token exchange of {self._registry}")
+        answer = await read_answer(response, f"the token exchange of {self._registry}", secrets=entra.secrets)
         refresh = answer.get("refresh_token")
         if not isinstance(refresh, str) or not refresh:
             raise LoginFailed(f"the token exchange of {self._registry} answered without a refresh token")

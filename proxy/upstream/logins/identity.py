@@ -19,6 +19,11 @@ class UserPassword:
     def header(self) -> str:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may repeat."""
+        return (self.password,)
+
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
@@ -31,6 +36,10 @@ class BearerToken:
     def header(self) -> str:
         return f"Bearer {self.token}"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.token,)
+
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
@@ -38,6 +47,7 @@ class Anonymous:
 
     lifetime: None = None
     header: str = ""
+    secrets: tuple[str, ...] = ()
 
 
 Identity = UserPassword | BearerToken | Anonymous

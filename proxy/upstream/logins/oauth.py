@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
-from proxy.upstream.connection import Connections
+from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import RealmRefused
 from proxy.upstream.logins.identity import BearerToken, Identity
 from proxy.upstream.settings import Access
@@ -40,10 +40,11 @@ class OAuthLogin:
             form["scope"] = wanted
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         response = await self._connections.request(
-            "POST", url, headers=headers, access=self._access, data=urlencode(form).encode(), follow=False
+            "POST", url, headers=headers, access=self._access, data=urlencode(form).encode(), follow=Follow.WITHIN
         )
         whom = f"the token service at {parts.hostname}"
-        answer = await read_answer(response, whom)
+        secrets = tuple(filter(None, (values.get("client_secret"), values.get("refresh_token"), self._refresh_token)))
+        answer = await read_answer(response, whom, secrets=secrets)
         # RFC 6749 section 6: a new refresh token replaces the one that was used.
         if isinstance(renewed := answer.get("refresh_token"), str) and self._refresh_token:
             self._refresh_token = renewed

@@ -217,6 +217,26 @@ class _Ported:
     [
         ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "", ("ecr", "eu-west-1", "api.ecr.eu-west-1.amazonaws.com")),
         ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "", ("ecr", "cn-north-1", "api.ecr.cn-north-1.amazonaws.com.cn")),
+        ("123456789012.dkr-ecr.eu-west-1.on.aws", "us-east-1", ("ecr", "eu-west-1", "ecr.eu-west-1.api.aws")),
+        ("123456789012.dkr-ecr-fips.us-west-2.on.aws", "", ("ecr", "us-west-2", "ecr-fips.us-west-2.api.aws")),
+        ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "", ("ecr", "us-east-1", "ecr-fips.us-east-1.amazonaws.com")),
+        (
+            "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
+            "",
+            ("ecr", "cn-north-1", "ecr.cn-north-1.api.amazonwebservices.com.cn"),
+        ),
+        (
+            "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu",
+            "",
+            ("ecr", "eusc-de-east-1", "api.ecr.eusc-de-east-1.amazonaws.eu"),
+        ),
+        ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", "", ("ecr", "us-iso-east-1", "api.ecr.us-iso-east-1.c2s.ic.gov")),
+        (
+            "123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
+            "",
+            ("ecr", "us-isob-east-1", "api.ecr.us-isob-east-1.sc2s.sgov.gov"),
+        ),
+        ("ecr-public.aws.com", "", ("ecr-public", "us-east-1", "ecr-public.us-east-1.api.aws")),
         ("public.ecr.aws", "eu-west-1", ("ecr-public", "us-east-1", "api.ecr-public.us-east-1.amazonaws.com")),
         ("mirror.example", "eu-west-1", ("ecr", "eu-west-1", "api.ecr.eu-west-1.amazonaws.com")),
     ],
@@ -232,7 +252,7 @@ def test_a_registry_that_is_no_ecr_needs_a_region() -> None:
 
 @pytest.mark.parametrize("region", ["eu-west-1.evil.example/", "evil.example#", "EU-WEST-1", "a", "eu-west-1\n", "eu_west"])
 def test_a_region_leads_to_no_other_host(region: str) -> None:
-    with pytest.raises(LoginFailed, match="no AWS region"):
+    with pytest.raises(LoginFailed, match="not an AWS region"):
         endpoint("mirror.example", region)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -13,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from programs.telemetry import Telemetry
 from proxy.upstream.connection import Connections
-from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
+from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTruncated, UpstreamUnreachable
 from proxy.upstream.resumption import ResumableBody
 from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.target import TargetKind, UpstreamTarget
@@ -182,21 +181,6 @@ async def test_a_body_that_is_cut_short_is_resumed_unseen(stack: AsyncExitStack,
 async def test_a_body_that_cannot_be_resumed_fails(stack: AsyncExitStack) -> None:
     with pytest.raises(UpstreamTruncated):
         await read_resumed(Cutting(1, ranges=False), stack)
-
-
-async def test_a_registry_that_never_answers_is_given_up_and_then_left_alone(stack: AsyncExitStack) -> None:
-    class Silent(Registry):
-        async def answer(self, request: Request, send: Send) -> None:
-            await asyncio.sleep(5)
-
-    app = Silent()
-    upstreams, access, target = await upstreams_for(stack, app, headers_seconds=0.1, circuit_failures=2)
-    for _ in range(2):
-        with pytest.raises(UpstreamTimeout):
-            await upstreams.request(access, "GET", target, {})
-    with pytest.raises(UpstreamUnreachable, match="in a row"):
-        await upstreams.request(access, "GET", target, {})
-    assert len(app.seen) == 2
 
 
 async def test_a_certificate_that_is_not_trusted_is_said(stack: AsyncExitStack) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo_registry.registry import UpstreamRegistry
@@ -101,3 +101,76 @@ async def test_nobody_there() -> None:
 )
 def test_the_permission_is_named_in_the_registrys_words(registry: str, word: str) -> None:
     assert word in permission(registry)
+
+
+@pytest.mark.parametrize("image", [None, ("a/b", "1")])
+@pytest.mark.parametrize("login", [False, True])
+async def test_a_web_page_that_answers_everything_is_no_registry(image: tuple[str, str] | None, login: bool) -> None:
+    """A console, a login page or a proxy's error page answers 200 to any path."""
+
+    async def answer(request: Request) -> Response:
+        if login and "authorization" not in request.headers:
+            return PlainTextResponse("who are you?", 401, {"WWW-Authenticate": 'Basic realm="console"'})
+        return HTMLResponse("<!doctype html><title>Console</title>")
+
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD"])])
+    async with served(app) as host, upstreams() as made:
+        found = await verify_credential(made, access(host, "u", "p"), host, image)
+    assert found.outcome is VerificationOutcome.NOT_A_REGISTRY
+    assert "web page" in found.detail
+
+
+async def test_a_401_that_asks_for_nothing_is_no_registry_s() -> None:
+    async def answer(_: Request) -> Response:
+        return HTMLResponse("<html>log in</html>", 401)
+
+    async with served(Starlette(routes=[Route("/{path:path}", answer)])) as host, upstreams() as made:
+        assert (await verify_credential(made, access(host, "u", "p"), host)).outcome is VerificationOutcome.NOT_A_REGISTRY
+
+
+@pytest.mark.parametrize(
+    ("response", "works"),
+    [
+        (JSONResponse({}), True),
+        (PlainTextResponse(""), True),
+        (PlainTextResponse("true"), True),
+        (HTMLResponse("<p>", headers={"Docker-Distribution-Api-Version": "registry/2.0"}), True),
+        (PlainTextResponse("welcome to nginx"), False),
+        (Response(b"x" * 100_000), False),
+    ],
+)
+async def test_what_a_registry_s_yes_looks_like(response: Response, works: bool) -> None:
+    async def answer(_: Request) -> Response:
+        return response
+
+    async with served(Starlette(routes=[Route("/v2/", answer)])) as host, upstreams() as made:
+        assert (await verify_credential(made, access(host, "u", "p"), host)).ok is works
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(429, VerificationOutcome.RATE_LIMITED), (503, VerificationOutcome.HOST_UNREACHABLE)],
+)
+async def test_an_outage_is_not_taken_for_a_web_page(status: int, outcome: VerificationOutcome) -> None:
+    async def answer(_: Request) -> Response:
+        return PlainTextResponse("", status, {"Retry-After": "30"})
+
+    async with served(Starlette(routes=[Route("/v2/", answer)])) as host, upstreams() as made:
+        found = await verify_credential(made, access(host, "u", "p"), host)
+    assert found.outcome is outcome
+    assert status != 429 or found.detail.endswith("is rate-limiting this credential; retry after 30 s")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_a_token_service_that_is_down_says_nothing_about_the_credential(status: int) -> None:
+    async def token(_: Request) -> Response:
+        return PlainTextResponse("", status)
+
+    async def ping(request: Request) -> Response:
+        realm = f"http://{request.headers['host']}/token"
+        return Response(status_code=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+
+    async with served(Starlette(routes=[Route("/v2/", ping), Route("/token", token)])) as host, upstreams() as made:
+        found = await verify_credential(made, access(host, "u", "p"), host)
+    assert found.outcome is VerificationOutcome.FAILED
+    assert str(status) in found.detail

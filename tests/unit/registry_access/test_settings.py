@@ -108,3 +108,30 @@ def test_every_setting_is_described() -> None:
     rows = described()
     assert all(row.name.startswith("AKUA_") and row.about.endswith(".") for row in rows)
     assert {"AKUA_STATE", "AKUA_AUDIT_DSN", "AKUA_HOST"} <= {row.name for row in rows}
+
+
+def test_private_registries_are_the_administrator_s_word() -> None:
+    assert load_settings({}).permitted_private_registries == ("*",)
+    assert load_settings({"AKUA_STATE": "kubernetes"}).permitted_private_registries == ()
+    listed = {"AKUA_PRIVATE_REGISTRIES": "registry.corp, 10.0.0.5:5000"}
+    for state in ("kubernetes", "directory:x"):
+        settings = load_settings(listed | {"AKUA_STATE": state})
+        assert settings.permitted_private_registries == ("registry.corp", "10.0.0.5:5000")
+    both = load_settings({"AKUA_STATE": "kubernetes", "AKUA_PRIVATE_REGISTRIES": "*"})
+    assert both.permitted_private_registries == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AKUA_PRIVATE_REGISTRIES", "https://registry.corp"),
+        ("AKUA_PRIVATE_REGISTRIES", "registry.corp/path"),
+        ("AKUA_PRIVATE_REGISTRIES", "10.0.0.0/8"),
+        ("AKUA_UPSTREAM_ALLOWED_NETWORKS", "10.0.0.0/40"),
+        ("AKUA_UPSTREAM_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("AKUA_UPSTREAM_ALLOWED_NETWORKS", "registry.corp"),
+    ],
+)
+def test_what_opens_private_networks_is_read_strictly(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettings, match=variable):
+        load_settings({variable: value})

@@ -1,0 +1,57 @@
+"""WWW-Authenticate is a list of challenges whose parameters are elements of the same list (RFC 9110 section 11.6.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.upstream.challenge import Challenge, choose, parse_challenges
+
+BEARER = Challenge("bearer", {"realm": "https://a/t", "service": "s"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "schemes", "chosen"),
+    [
+        (["Negotiate, Basic"], ["negotiate", "basic"], Challenge("basic", {})),
+        (['Negotiate, Basic realm="x"'], ["negotiate", "basic"], Challenge("basic", {"realm": "x"})),
+        (["NTLM,Negotiate,Basic"], ["ntlm", "negotiate", "basic"], Challenge("basic", {})),
+        (['Negotiate YWJj==, Bearer realm="https://a/t", service="s"'], ["negotiate", "bearer"], BEARER),
+        (['Bearer realm = "https://a/t" , service = "s", Basic'], ["bearer", "basic"], BEARER),
+        (['Basic realm="a, Bearer realm=b", charset="UTF-8"'], ["basic"], None),
+        (['Bearer realm="https://a/t",service="s",Basic realm="x"'], ["bearer", "basic"], BEARER),
+        ([",, Bearer realm=https://a/t,,service=s,"], ["bearer"], BEARER),
+        (['Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"'], ["newauth", "basic"], None),
+        (['Basic realm="x"', 'bearer REALM="https://a/t",Service=s'], ["basic", "bearer"], BEARER),
+        (['Bearer realm="https://a/t",service="s",realm="https://evil/"'], ["bearer"], BEARER),
+        (['Basic realm="unterminated'], ["basic"], None),
+        (["AWS4-HMAC-SHA256", "x-custom_scheme!  abc", "Basic"], ["aws4-hmac-sha256", "x-custom_scheme!", "basic"], None),
+    ],
+)
+def test_legal_lists(headers: list[str], schemes: list[str], chosen: Challenge | None) -> None:
+    parsed = parse_challenges(headers)
+    assert [challenge.scheme for challenge in parsed] == schemes
+    assert chosen is None or choose(parsed) == chosen
+
+
+def test_quoted_pairs() -> None:
+    (parsed,) = parse_challenges(['Basic realm="Login to \\"apps\\", please"'])
+    assert parsed.parameters == {"realm": 'Login to "apps", please'}
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (BEARER, True),
+        (Challenge("bearer", {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull"}), True),
+        (Challenge("bearer", {"realm": "https://b/t", "service": "s"}), False),
+        (Challenge("bearer", {"realm": "https://a/t", "service": "t"}), False),
+        (Challenge("basic", {"realm": "https://a/t"}), False),
+        (None, False),
+    ],
+)
+def test_whether_one_login_answers_both(other: Challenge | None, same: bool) -> None:
+    assert BEARER.asks_as(other) is same
+
+
+def test_basic_is_basic() -> None:
+    assert Challenge("basic", {"realm": "a"}).asks_as(Challenge("basic", {"realm": "b"}))

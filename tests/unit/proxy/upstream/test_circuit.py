@@ -1,0 +1,48 @@
+"""When a registry is left alone: for what it does itself, and not for what one object, login or tenant meets."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.upstream.circuit import Circuits
+from proxy.upstream.errors import CircuitOpen
+
+KEY = ("acme", "uid", "v1", "registry.example")
+OTHERS = [
+    ("globex", "uid", "v1", "registry.example"),
+    ("acme", "other", "v1", "registry.example"),
+    ("acme", "uid", "v2", "registry.example"),
+    ("acme", "uid", "v1", "other.example"),
+]
+
+
+def test_it_is_open_for_one_key_and_says_until_when() -> None:
+    now = [100.0]
+    circuits = Circuits(2, 10, clock=lambda: now[0])
+    for _ in range(2):
+        circuits.check(KEY)
+        circuits.failed(KEY)
+    now[0] += 2.5
+    with pytest.raises(CircuitOpen, match=r"registry\.example failed 2 times in a row") as caught:
+        circuits.check(KEY)
+    assert caught.value.retry_after == "8"
+    for other in OTHERS:
+        circuits.check(other)
+
+
+def test_doubts_open_nothing_and_ask_for_the_registry_s_own_word() -> None:
+    circuits = Circuits(3, 10)
+    assert [circuits.doubted(KEY) for _ in range(5)] == [False, False, True, True, True]
+    circuits.check(KEY)
+    circuits.open(KEY)
+    with pytest.raises(CircuitOpen):
+        circuits.check(KEY)
+    circuits.forget("uid")
+    circuits.check(KEY)
+
+
+def test_an_answer_ends_doubts() -> None:
+    circuits = Circuits(2, 10)
+    assert not circuits.doubted(KEY)
+    circuits.succeeded(KEY)
+    assert not circuits.doubted(KEY)
