@@ -11,7 +11,6 @@ services.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import ipaddress
 import re
@@ -22,6 +21,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.upstream.errors import AddressRefused
+from proxy.upstream.name_lookup import NameLookup
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -159,37 +159,42 @@ class OwnServers:
 
     def __init__(self, ports: Iterable[int] = ()) -> None:
         self._ports = frozenset(ports) - {0}
-        self._addresses = frozenset(_own_addresses()) if self._ports else frozenset()
 
     def check(self, host: str, text: str, port: int) -> None:
         """Raises AddressRefused when the address `text` and `port` are one of ours."""
-        if port not in self._ports:
-            return
-        for address in _meant(ipaddress.ip_address(text.partition("%")[0])):
-            if is_loopback(address) or address.is_unspecified or str(address) in self._addresses:
-                raise AddressRefused(f"{host}:{port} is where the proxy itself listens; it is never an upstream registry")
+        if port in self._ports and any(_is_own(address) for address in _meant(ipaddress.ip_address(text.partition("%")[0]))):
+            raise AddressRefused(f"{host}:{port} is where the proxy itself listens; it is never an upstream registry")
 
 
-def _own_addresses() -> set[str]:
-    """This machine's own addresses by its own name: a pod's /etc/hosts has its IP."""
+def _is_own(address: Address) -> bool:
+    """Whether the address is this machine's: only such a one can be bound to."""
+    if is_loopback(address) or address.is_unspecified:
+        return True
     try:
-        return {str(answer[4][0]) for answer in socket.getaddrinfo(socket.gethostname(), None)}
+        with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET) as probe:
+            probe.bind((str(address), 0))
     except OSError:
-        return set()
+        return False
+    return True
 
 
 class CheckedResolver(AbstractResolver):
     """Resolves for aiohttp, and lets only allowed addresses through. `overrides`: see `Connections`."""
 
     def __init__(
-        self, networks: Sequence[str] = (), overrides: dict[str, str] | None = None, own: OwnServers | None = None
+        self,
+        networks: Sequence[str] = (),
+        overrides: dict[str, str] | None = None,
+        own: OwnServers | None = None,
+        names: NameLookup | None = None,
     ) -> None:
         self._networks = _networks(*networks)
         self._overrides = overrides or {}
         self._own = own or OwnServers()
+        self._names = names or NameLookup()
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        found = await self._lookup(host, port)
+        found = await self._lookup(host)
         private, loopback = private_addresses_allowed.get(), loopback_allowed.get()
         allowed = [text for text in found if is_allowed(text, private=private, networks=self._networks, loopback=loopback)]
         if not allowed:
@@ -200,11 +205,10 @@ class CheckedResolver(AbstractResolver):
             self._own.check(host, text, reached)
         return [_result(host, text, reached) for text in allowed]
 
-    async def _lookup(self, host: str, port: int) -> list[str]:
+    async def _lookup(self, host: str) -> list[str]:
         if host in self._overrides:
             return [self._overrides[host].partition(":")[0]]
-        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+        return await self._names.addresses(host)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -33,6 +33,7 @@ from proxy.upstream.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxy.upstream.name_lookup import NameLookup
 from proxy.upstream.private_registries import PrivateRegistries, port_of
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.response_head import TolerantHandler
@@ -91,6 +92,7 @@ class Connections:
         self._networks = tuple(ipaddress.ip_network(text) for text in settings.allowed_networks)
         self._private = PrivateRegistries(settings.private_registries)
         self._own = OwnServers(settings.own_ports)
+        self._names = NameLookup()
         self._overrides = overrides or {}
         self._tls = tls
         # A pool for each reach: a connection that one request may make must not serve another that may not.
@@ -106,12 +108,13 @@ class Connections:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
+        self._names.close()
 
     def _session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             ssl=tls,
             limit=0,
-            resolver=CheckedResolver(self._settings.allowed_networks, self._overrides, self._own),
+            resolver=CheckedResolver(self._settings.allowed_networks, self._overrides, self._own, self._names),
             use_dns_cache=False,
             keepalive_timeout=30,
         )
@@ -196,7 +199,10 @@ class Connections:
         if session is None:
             raise UpstreamUnreachable("the way to upstream registries is closed")
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._settings.connect_seconds, sock_read=self._settings.idle_seconds
+            total=None,
+            connect=self._settings.connect_seconds,  # the name's look-up included
+            sock_connect=self._settings.connect_seconds,
+            sock_read=self._settings.idle_seconds,
         )
         with _set(private_addresses_allowed, hop.private), _set(loopback_allowed, hop.loopback), _translated(hop):
             async with asyncio.timeout(deadline):

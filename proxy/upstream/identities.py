@@ -23,6 +23,7 @@ from proxy.upstream.errors import (
 )
 from proxy.upstream.logins.choice import choose_login
 from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity
+from proxy.upstream.second_registry import SecondRegistry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.tenant_map import Key, TenantMap
 from proxy.upstream.token_service import fetch_token
@@ -93,7 +94,7 @@ class Identities:
         """The credential's own identity: what a token service is shown, or the registry itself."""
         return await self._cache.get(access.cache_key(registry), lambda: self._log_in(access, registry))
 
-    async def ask_anew(self, access: UpstreamAccess, registry: str, challenge: Challenge | None) -> Identity:
+    async def log_in_again(self, access: UpstreamAccess, registry: str, challenge: Challenge | None) -> Identity:
         """The same without anything that is held, and without a scope: does this credential log in?"""
         if challenge is None:
             return Anonymous()
@@ -101,6 +102,41 @@ class Identities:
         if isinstance(own, BearerToken) or challenge.scheme == "basic":
             return own
         return await self._fetch(access, registry, "", challenge, own)
+
+    async def present_elsewhere(self, access: UpstreamAccess, registry: str, asked: SecondRegistry) -> Identity:
+        """A token for the registry that `registry` redirected to. Raises what `present` raises; RealmRefused for a token service
+        that `realmHosts` does not state: that it is the second registry's own is nobody's word.
+        """
+        own = await self.own(access, registry)
+        if isinstance(own, BearerToken):
+            return Anonymous()
+        parameters = asked.challenge.parameters
+        key = (
+            *access.cache_key(registry),
+            asked.registry,
+            parameters.get("realm", ""),
+            parameters.get("service", ""),
+            asked.scope,
+        )
+
+        async def fetch() -> Identity:
+            return await self._tried(
+                asked.registry,
+                lambda: fetch_token(
+                    self._connections,
+                    asked.registry,
+                    asked.challenge,
+                    asked.scope,
+                    own,
+                    access.network,
+                    stated_only=bool(own.header),
+                ),
+            )
+
+        try:
+            return await self._cache.get(key, fetch)
+        except RealmRefused as error:
+            raise RealmRefused(f"{registry} redirects to another registry: {error}") from None
 
     def may_be_renewed(self, presented: Presented) -> bool:
         """Whether a refusal may mean that what was held ended before its time: another login gives another identity then."""

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from proxy.upstream.challenge import choose, parse_challenges
-from proxy.upstream.connection import Connections
-from proxy.upstream.errors import RealmRefused
-from proxy.upstream.logins.identity import BearerToken, Identity
+from proxy.upstream.challenge import Challenge, choose, parse_challenges
 from proxy.upstream.response import UpstreamResponse
-from proxy.upstream.settings import Access
-from proxy.upstream.token_service import fetch_token
 
 _REPOSITORY = re.compile(r"/v2/(.+)/(?:manifests|blobs|referrers|tags)/[^/]+", re.ASCII)
 
 
-async def token_for_redirect(
-    connections: Connections, registry: str, response: UpstreamResponse, own: Identity, access: Access
-) -> BearerToken | None:
-    """A token for what the redirected `response` refused, or None when it asks for none that we could get.
+@dataclass(frozen=True, slots=True)
+class SecondRegistry:
+    """`registry` (host[:port]) was named by a redirect; it asks by `challenge` for a token to pull what `scope` says."""
 
-    The credential goes to token services only that `realmHosts` states, never to one that merely is the redirect's own; and the
-    token is for pulling the repository in the redirect's URL. Raises RealmRefused for a token service that is not stated.
+    registry: str
+    challenge: Challenge
+    scope: str
+
+
+def second_registry(response: UpstreamResponse) -> SecondRegistry | None:
+    """What the redirected `response` asks for, or None when it refuses in another way, as storage does.
+
+    The scope is pulling the repository in the redirect's URL, whatever the challenge says: a token for more is nobody's business.
     """
-    challenge = choose(parse_challenges(response.headers.getall("WWW-Authenticate", []))) if response.status == 401 else None
+    if response.status != 401:
+        return None
+    challenge = choose(parse_challenges(response.headers.getall("WWW-Authenticate", [])))
     parts = urlsplit(response.url)
     named = _REPOSITORY.fullmatch(parts.path)
-    if challenge is None or challenge.scheme != "bearer" or named is None or isinstance(own, BearerToken):
+    if challenge is None or challenge.scheme != "bearer" or named is None:
         return None
-    try:
-        return await fetch_token(
-            connections, parts.netloc, challenge, f"repository:{named[1]}:pull", own, access, stated_only=bool(own.header)
-        )
-    except RealmRefused as error:
-        response.close()
-        raise RealmRefused(f"{registry} redirects to another registry: {error}") from None
+    return SecondRegistry(parts.netloc, challenge, f"repository:{named[1]}:pull")

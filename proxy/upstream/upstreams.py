@@ -24,9 +24,10 @@ from proxy.upstream.errors import (
 )
 from proxy.upstream.identities import Identities, Pause, Presented, short_pause
 from proxy.upstream.logins.identity import Anonymous, Identity
+from proxy.upstream.name_lookup import tenant
 from proxy.upstream.registry_profile import RegistryProfile, RegistryProfiles
 from proxy.upstream.response import UpstreamResponse
-from proxy.upstream.second_registry import token_for_redirect
+from proxy.upstream.second_registry import second_registry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.target import UpstreamTarget
 from proxy.upstream.tenant_map import Key
@@ -98,11 +99,14 @@ class Upstreams:
         """
         key = access.cache_key(target.registry)
         self._circuits.check(key)
+        whose = tenant.set(access.workspace)
         try:
             response = await self._twice(access, method, target, headers)
         except UpstreamError as error:
             self._note_failure(access, target.registry, error)
             raise
+        finally:
+            tenant.reset(whose)
         if response.redirected:
             return response  # its storage's, or another registry's: this says nothing about the registry
         if response.status >= 500:
@@ -120,7 +124,7 @@ class Upstreams:
         profile = await self._version_check.require_registry(registry, access.network)
         if profile.challenge is None:
             return 200
-        identity = await self._identities.ask_anew(access, registry, profile.challenge)
+        identity = await self._identities.log_in_again(access, registry, profile.challenge)
         return await self._version_check.with_login(registry, access.network, profile, identity.header)
 
     async def _twice(
@@ -196,13 +200,15 @@ class Upstreams:
         response: UpstreamResponse,
     ) -> UpstreamResponse:
         """A redirect led to a registry that asks for a login of its own: the credential's, where its token service is stated."""
-        own = await self._identities.own(access, target.registry)
-        token = await token_for_redirect(self._connections, target.registry, response, own, access.network)
-        if token is None:
+        asked = second_registry(response)
+        if asked is None:
             return response
         url = response.url
         await response.drain()
-        sent = dict(headers) | {"Authorization": token.header}
+        identity = await self._identities.present_elsewhere(access, target.registry, asked)
+        if not identity.header:
+            return await self._connections.request(method, url, headers=headers, access=access.network, redirected=True)
+        sent = dict(headers) | {"Authorization": identity.header}
         return await self._connections.request(method, url, headers=sent, access=access.network, redirected=True)
 
     async def _send(
