@@ -22,7 +22,7 @@ class Challenge:
     parameters: Mapping[str, str]
 
     def asks_as(self, other: Challenge | None) -> bool:
-        """Whether what `other` asks for answers this one too: the scheme and, for a token, who issues it for what service."""
+        """Whether a login for `other` is good for this one too: the same scheme and, for tokens, the same issuer and service."""
         if other is None or self.scheme != other.scheme:
             return False
         return self.scheme != "bearer" or all(
@@ -33,7 +33,7 @@ class Challenge:
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Every challenge of the WWW-Authenticate header lines, in order. What cannot be read is passed over.
 
-    Challenges and their parameters are elements of one list: an element that is no parameter begins the next challenge.
+    Challenges and their parameters are elements of one list: an element that is not a parameter begins the next challenge.
     """
     found: list[Challenge] = []
     for header in headers:

@@ -25,7 +25,7 @@ def system_addresses(host: str) -> Sequence[str]:
 
 
 class NameLookup:
-    """One look-up of a name at a time for each tenant, whose answer all who wait share; a bounded number for each tenant."""
+    """For each tenant one look-up of a name at a time, shared by all callers, and a bounded number of names at a time."""
 
     def __init__(self, resolve: Resolve = system_addresses, *, threads: int = THREADS, share: int = SHARE) -> None:
         self._resolve = resolve

@@ -38,5 +38,5 @@ def _names(parts: SplitResult) -> set[str]:
 
 
 def port_of(parts: SplitResult) -> int:
-    """The port, by scheme where the URL has none. Raises ValueError for one that is no port."""
+    """The port, by scheme where the URL has none. Raises ValueError if it is not a port number."""
     return parts.port if parts.port is not None else _DEFAULT_PORTS.get(parts.scheme, 0)

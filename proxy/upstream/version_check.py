@@ -27,7 +27,7 @@ _BODY_MAXIMUM = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class VersionAnswer:
-    """`lasting`: worth remembering, because it is no outage's answer."""
+    """`lasting`: worth remembering, unlike the answer of an outage."""
 
     status: int
     profile: RegistryProfile
@@ -54,7 +54,7 @@ class VersionCheck:
         return VersionAnswer(status, RegistryProfile(None, plain), lasting=status < 300 or status == 404)
 
     async def require_registry(self, registry: str, access: Access) -> RegistryProfile:
-        """The same for who wants to know whether a registry is there at all. Raises UpstreamMisbehaved when none is."""
+        """The same, for a check of whether this is a registry at all. Raises UpstreamMisbehaved if it is not."""
         response, plain = await self._ask(registry, access)
         if response.status != 401:
             await _check_registry(registry, response)
@@ -66,7 +66,7 @@ class VersionCheck:
         return RegistryProfile(challenge, plain)
 
     async def with_login(self, registry: str, access: Access, profile: RegistryProfile, authorization: str) -> int:
-        """The status of `/v2/` with a login. Raises UpstreamMisbehaved when what is behind it is no registry."""
+        """The status of `/v2/` with a login. Raises UpstreamMisbehaved if this is not a registry."""
         headers = {"Authorization": authorization} if authorization else {}
         url = base_url(registry, insecure=profile.plain)
         response = await self._connections.request("GET", url, headers=headers, access=access, follow=Follow.WITHIN)
