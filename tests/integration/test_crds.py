@@ -9,8 +9,9 @@ import pytest
 
 from registry_access.model.resources import Install, RegistryCredential, resource_from_manifest
 from tests.integration.test_kubernetes_state import clean_cluster
+from tests.support import builders
 from tests.support.kubernetes import ControlPlane, control_plane
-from tests.support.state_conformance import WORKSPACE, install_manifest, manifest_of
+from tests.support.state_conformance import WORKSPACE, install_manifest
 from tests.unit.registry_access.model.test_resources import SPECS, STATUS, manifest
 
 __all__ = ["clean_cluster", "control_plane"]
@@ -78,12 +79,12 @@ def test_a_manifest_with_every_field_comes_back_as_it_went(clean_cluster: Contro
     ],
 )
 def test_what_is_refused_and_in_which_words(clean_cluster: ControlPlane, kind: str, spec: dict[str, Any], message: str) -> None:
-    assert message in apply(clean_cluster, manifest_of(kind, "wrong", spec))
+    assert message in apply(clean_cluster, builders.manifest(kind, "wrong", spec))
 
 
 def test_what_must_not_change(clean_cluster: ControlPlane) -> None:
-    apply(clean_cluster, manifest_of("RegistryCredential", "ghcr", CREDENTIAL))
-    moved = manifest_of("RegistryCredential", "ghcr", {**CREDENTIAL, "registry": "evil.example"})
+    apply(clean_cluster, builders.manifest("RegistryCredential", "ghcr", CREDENTIAL))
+    moved = builders.manifest("RegistryCredential", "ghcr", {**CREDENTIAL, "registry": "evil.example"})
     assert "stays with its registry; delete it and create another" in apply(clean_cluster, moved)
     apply(clean_cluster, install_manifest(tokenGeneration=3))
     assert "back to life" in apply(clean_cluster, install_manifest(tokenGeneration=2))
@@ -92,7 +93,7 @@ def test_what_must_not_change(clean_cluster: ControlPlane) -> None:
 
 def test_defaults_are_the_models(clean_cluster: ControlPlane) -> None:
     apply(clean_cluster, install_manifest())
-    apply(clean_cluster, manifest_of("RegistryCredential", "ghcr", CREDENTIAL))
+    apply(clean_cluster, builders.manifest("RegistryCredential", "ghcr", CREDENTIAL))
     shop = get(clean_cluster, "install", "shop")
     assert (shop["spec"]["revoked"], shop["spec"]["tokenGeneration"]) == (False, 1)
     assert Install.from_manifest(shop, strict=False) == Install.from_manifest(shop | {"spec": install_manifest()["spec"]})
@@ -102,7 +103,7 @@ def test_defaults_are_the_models(clean_cluster: ControlPlane) -> None:
 
 def test_what_a_person_is_shown(clean_cluster: ControlPlane) -> None:
     apply(clean_cluster, install_manifest(product="storefront"))
-    apply(clean_cluster, manifest_of("RegistryCredential", "ghcr", CREDENTIAL))
+    apply(clean_cluster, builders.manifest("RegistryCredential", "ghcr", CREDENTIAL))
     condition = {
         "type": "Ready",
         "status": "False",

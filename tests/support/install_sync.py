@@ -19,6 +19,8 @@ from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest, StateStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys
+from tests.support.builders import manifest as manifest
+from tests.support.builders import whole
 from webhook.install_sync.affected import Affected
 from webhook.install_sync.cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
@@ -122,12 +124,8 @@ class Synced:
         return next(((c.status, c.reason) for c in self.install(name).status.conditions if c.type == kind), ("", ""))
 
 
-def manifest(kind: str, name: str, spec: dict[str, Any], namespace: str = "acme") -> dict[str, Any]:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
 def shop(**spec: Any) -> dict[str, Any]:
-    return manifest("Install", "shop", {"repositories": ["ghcr.io/acme/app"], "targets": [{"namespace": "prod"}], **spec})
+    return manifest("Install", "shop", whole("Install", **{"targets": [{"namespace": "prod"}], **spec}))
 
 
 def space(name: str, **labels: str) -> dict[str, Any]:

@@ -9,19 +9,12 @@ from typing import Any
 import jsonpatch
 
 from registry_access.model.resources import PullGrant
-
-HOST = "oci.akua.dev"
+from tests.support import builders
+from tests.support.builders import HOST as HOST
 
 
 def grant(install: str = "shop", images: tuple[str, ...] = ("ghcr.io/acme/*",), **spec: Any) -> PullGrant:
-    return PullGrant.from_manifest(
-        {
-            "apiVersion": "registry.akua.dev/v1alpha1",
-            "kind": "PullGrant",
-            "metadata": {"name": install, "namespace": "prod", "labels": {"registry.akua.dev/install": install}},
-            "spec": {"host": HOST, "images": list(images), "pullSecret": f"akua-pull-{install}", **spec},
-        }
-    )
+    return builders.grant(install, images=list(images), **spec)
 
 
 def pod_manifest(*images: str, namespace: str = "shop", labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:

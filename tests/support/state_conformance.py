@@ -11,21 +11,18 @@ import pytest
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
 from registry_access.model.resources import Install, Key, Kind, RegistryCredential, Secret
-from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import Change, ChangeType
 from registry_access.state.interface import StateStore
+from tests.support import builders
+from tests.support.builders import manifest
 
 WORKSPACE = "acme"
 SHOP = Key(Kind.INSTALL, WORKSPACE, "shop")
 StartStore = Callable[[], Awaitable[StateStore]]
 
 
-def manifest_of(kind: str, name: str, spec: dict[str, Any], *, namespace: str = WORKSPACE) -> dict[str, Any]:
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
-
-
 def install_manifest(name: str = "shop", **spec: Any) -> dict[str, Any]:
-    return manifest_of("Install", name, {"repositories": ["ghcr.io/acme/app"], **spec})
+    return manifest("Install", name, builders.whole("Install", **spec))
 
 
 def secret_manifest(name: str, **values: str) -> dict[str, Any]:
@@ -89,7 +86,7 @@ class StateConformance:
         await store.create(install_manifest(tokenGeneration=2))
         with pytest.raises(InvalidManifest, match="tokenGeneration"):
             await store.patch(SHOP, {"spec": {"tokenGeneration": 1}})
-        await store.create(manifest_of("RegistryCredential", "ghcr", {"registry": "ghcr.io", "type": "Basic", "secretName": "s"}))
+        await store.create(manifest("RegistryCredential", "ghcr", {"registry": "ghcr.io", "type": "Basic", "secretName": "s"}))
         with pytest.raises(InvalidManifest, match="registry"):
             await store.patch(Key(Kind.REGISTRY_CREDENTIAL, WORKSPACE, "ghcr"), {"spec": {"registry": "evil.example"}})
 
@@ -240,16 +237,14 @@ class StateConformance:
         await until(lambda: clock() - store.staleness() > first + 0.01)
 
     async def test_what_is_indexed_by_more_than_its_name_follows_every_change(self, store: StateStore) -> None:
-        await store.create(
-            manifest_of("RegistryCredential", "ghcr", {"registry": "GHCR.io", "type": "Basic", "secretName": "ghcr"})
-        )
+        await store.create(manifest("RegistryCredential", "ghcr", {"registry": "GHCR.io", "type": "Basic", "secretName": "ghcr"}))
         await until(lambda: [item.metadata.name for item in store.index.credentials(WORKSPACE, "ghcr.io")] == ["ghcr"])
         key = Key(Kind.REGISTRY_CREDENTIAL, WORKSPACE, "ghcr")
         await store.patch(key, {"spec": {"disabled": True}})
         await until(lambda: store.index.credentials(WORKSPACE, "ghcr.io")[0].disabled)
         assert isinstance(store.index.get(key), RegistryCredential)
         grant = {"host": "oci.akua.dev", "images": ["ghcr.io/acme/app"], "pullSecret": "akua-pull-shop"}
-        await store.create(manifest_of("PullGrant", "shop", grant))
+        await store.create(manifest("PullGrant", "shop", grant))
         await until(lambda: len(store.index.grants(WORKSPACE)) == 1)
         await store.delete(key)
         await store.delete(Key(Kind.PULL_GRANT, WORKSPACE, "shop"))

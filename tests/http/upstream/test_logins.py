@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -35,6 +36,7 @@ from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.token_service import fetch_token
 from registry_access.model.resources import RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
+from tests.support import builders
 from tests.support.tls import client_context, served_tls
 
 ACCESS = Access(private_addresses=True)
@@ -328,12 +330,9 @@ async def test_bare_tokens_go_with_the_user_that_the_registry_wants(registry: st
     assert identity == UserPassword(user, "t")
 
 
-def credential(type: str, registry: str = "ghcr.io", **spec: object) -> RegistryCredential:
-    spec = {"registry": registry, "type": type, **({"secretName": "s"} if type != "Anonymous" else {}), **spec}
-    metadata = {"name": "c", "namespace": "acme"}
-    return RegistryCredential.from_manifest(
-        {"apiVersion": "registry.akua.dev/v1alpha1", "kind": "RegistryCredential", "metadata": metadata, "spec": spec}
-    )
+def credential(type: str, registry: str = "ghcr.io", **spec: Any) -> RegistryCredential:
+    given = {"secretName": "s", **spec} if type != "Anonymous" else spec
+    return builders.credential("c", registry=registry, type=type, **given)
 
 
 @pytest.mark.parametrize(

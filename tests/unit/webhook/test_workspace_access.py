@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from registry_access.model.errors import Conflict, InvalidManifest, StateUnavailable
-from registry_access.model.resources import Metadata, Namespace
+from registry_access.model.resources import Namespace
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.raw_objects import RawKind, RawObject, RawObjects
+from tests.support import builders
 from tests.support.state_conformance import until
 from webhook.workspace_access import WorkspaceAccess
 
@@ -49,7 +50,7 @@ class Bindings(RawObjects):
 
 
 def namespace(name: str, *, workspace: bool = True) -> Namespace:
-    return Namespace(Metadata(name, labels={"registry.akua.dev/workspace": "true"} if workspace else {}))
+    return builders.namespace(name, workspace=workspace)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 
 from proxy.gates.authorization import InstallIdentity, Moment, authorize, credential_withdrawn, explain
 from registry_access.model.decision import Decision, Gate, Reason
-from registry_access.model.resources import Key, Kind, RegistryCredential
-from registry_access.model.resources.resource import resource_from_manifest
+from registry_access.model.resources import Key, Kind, RegistryCredential, Resource
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
+from tests.support import builders
 
 API = "registry.akua.dev/v1alpha1"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,40 +23,27 @@ LABEL = "registry.akua.dev/workspace"
 CREDENTIAL = Key(Kind.REGISTRY_CREDENTIAL, "acme", "ghcr")
 
 
-def put(index: ResourceIndex, kind: str, name: str, spec: dict[str, Any] | None = None, uid: str = "u1", **more: Any) -> None:
-    metadata = {"namespace": "acme", "name": name, "uid": uid, **more.pop("metadata", {})}
-    content = {"spec": spec} if spec is not None else {}
-    made = resource_from_manifest({"apiVersion": API, "kind": kind, "metadata": metadata, **content, **more})
-    assert made is not None
-    index.put(made)
+Change = Callable[[ResourceIndex], None]
 
 
-def install(**spec: Any) -> Callable[[ResourceIndex], None]:
-    return lambda index: put(index, "Install", "shop", {"repositories": ["ghcr.io/acme/*"]} | spec)
+def put(resource: Resource) -> Change:
+    return lambda index: index.put(resource)
 
 
-def credential(name: str = "ghcr", uid: str = "c1", **spec: Any) -> Callable[[ResourceIndex], None]:
-    given = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"} | spec
-    return lambda index: put(index, "RegistryCredential", name, given, uid)
+def install(**spec: Any) -> Change:
+    return put(builders.install(metadata={"uid": "u1"}, **{"repositories": ["ghcr.io/acme/*"]} | spec))
 
 
-def secret(**values: str) -> Callable[[ResourceIndex], None]:
-    def apply(index: ResourceIndex) -> None:
-        metadata = {"namespace": "acme", "name": "ghcr", "uid": "s1"}
-        made = resource_from_manifest({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
-        assert made is not None
-        index.put(made)
-
-    return apply
+def credential(name: str = "ghcr", uid: str = "c1", **spec: Any) -> Change:
+    return put(builders.credential(name, metadata={"uid": uid}, **spec))
 
 
-def namespace(**metadata: Any) -> Callable[[ResourceIndex], None]:
-    def apply(index: ResourceIndex) -> None:
-        made = resource_from_manifest({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "acme", **metadata}})
-        assert made is not None
-        index.put(made)
+def secret(**values: str) -> Change:
+    return put(builders.secret("ghcr", values, uid="s1"))
 
-    return apply
+
+def namespace(**metadata: Any) -> Change:
+    return put(builders.namespace("acme", **metadata))
 
 
 def remove(key: Key) -> Callable[[ResourceIndex], None]:
@@ -100,7 +87,7 @@ ROWS: list[tuple[str, list[Callable[[ResourceIndex], None]], Gate, Reason, str]]
     ("no product", [install(repositories=[], product="p")], Gate.ENTITLEMENT, Reason.NOT_ENTITLED, "does not exist"),
     (
         "other product",
-        [install(repositories=[], product="p"), lambda index: put(index, "Product", "p", {"repositories": ["ghcr.io/x/y"]})],
+        [install(repositories=[], product="p"), put(builders.product("p", repositories=["ghcr.io/x/y"]))],
         Gate.ENTITLEMENT,
         Reason.NOT_ENTITLED,
         "product p does not include it",
@@ -190,7 +177,7 @@ def test_the_longest_prefix_wins_whatever_the_order(index: ResourceIndex) -> Non
 
 def test_a_product_entitles_beside_the_installs_own_list(index: ResourceIndex) -> None:
     install(repositories=["ghcr.io/acme/other"], product="p")(index)
-    put(index, "Product", "p", {"repositories": ["ghcr.io/acme/app"]})
+    put(builders.product("p"))(index)
     assert asked(index).allowed
 
 

@@ -10,23 +10,19 @@ from registry_access.model.decision import Reason
 from registry_access.model.resources import RegistryCredential, Secret
 from registry_access.model.secret_binding import annotation_value, bound_to, destinations
 from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
+from tests.support import builders
 
 GROUP = "registry.akua.dev"
 
 
 def credential(**spec: Any) -> RegistryCredential:
-    manifest = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "RegistryCredential", "metadata": {"name": "c", "namespace": "acme"}}
-    return RegistryCredential.from_manifest(
-        {**manifest, "spec": {"type": "Basic", "secretName": "s", "registry": "ghcr.io", **spec}}
-    )
+    return builders.credential("c", **{"secretName": "s"} | spec)
 
 
 def secret(name: str = "s", version: str = "", **annotations: str) -> Secret:
     stated = {f"{GROUP}/{key.replace('_', '-')}": value for key, value in annotations.items()}
     labels = {f"{GROUP}/secret": "s", f"{GROUP}/version": version} if version else {}
-    metadata = {"name": name, "namespace": "acme", "annotations": stated, "labels": labels}
-    values = {"username": "u", "password": "p"}
-    return Secret.from_manifest({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
+    return builders.secret(name, annotations=stated, labels=labels)
 
 
 def resolve(given: RegistryCredential, *secrets: Secret) -> ResolvedSecret | SecretProblem:

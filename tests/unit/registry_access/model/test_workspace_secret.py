@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from registry_access.model.decision import Reason
 from registry_access.model.resources import RegistryCredential, Secret
 from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, ResolvedSecret, SecretProblem, resolve_secret
+from tests.support import builders
 
 KEYS = "registry.akua.dev"
 
 
 def credential(type: str, holder: str | None = "s") -> RegistryCredential:
-    spec = {"registry": "ghcr.io", "type": type, "secretName": holder}
-    metadata = {"name": "c", "namespace": "acme"}
-    return RegistryCredential.from_manifest(
-        {"apiVersion": f"{KEYS}/v1alpha1", "kind": "RegistryCredential", "metadata": metadata, "spec": spec}
-    )
+    return builders.credential("c", type=type, secretName=holder)
 
 
 def secret(name: str, values: dict[str, str], *, version: str = "", state: str = "", current: str = "") -> Secret:
     annotations = {f"{KEYS}/current-version": current, f"{KEYS}/version-state": state}
-    metadata: dict[str, Any] = {"name": name, "namespace": "acme"}
-    metadata["annotations"] = {key: value for key, value in annotations.items() if value}
-    if version:
-        metadata["labels"] = {f"{KEYS}/secret": "s", f"{KEYS}/version": version}
-    return Secret.from_manifest({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
+    labels = {f"{KEYS}/secret": "s", f"{KEYS}/version": version} if version else {}
+    return builders.secret(name, values, annotations={key: value for key, value in annotations.items() if value}, labels=labels)
 
 
 def resolve(given: RegistryCredential, *secrets: Secret) -> ResolvedSecret | SecretProblem:

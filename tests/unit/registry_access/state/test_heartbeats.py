@@ -7,19 +7,18 @@ from typing import Any
 import pytest
 
 from registry_access.model.resources import Key, Kind
-from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.feed import Feed
 from registry_access.state.kubernetes.heartbeat_echo import HeartbeatEcho
+from tests.support import builders
 
 BEAT = {"heartbeat.registry.akua.dev/abc": "1800000000-999"}
 SHOP = Key(Kind.INSTALL, "acme", "shop")
 
 
 def install(version: int, *, revoked: bool = False, namespace: str = "acme", name: str = "shop", **labels: str) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace, "uid": "1", "resourceVersion": str(version), "labels": labels}
-    spec = {"repositories": ["ghcr.io/acme/app"], "revoked": revoked}
-    return {"apiVersion": API_VERSION, "kind": "Install", "metadata": metadata, "spec": spec}
+    metadata = {"uid": "1", "resourceVersion": str(version), "labels": labels}
+    return builders.manifest("Install", name, builders.whole("Install", revoked=revoked), namespace, **metadata)
 
 
 def test_a_revocation_is_seen_whatever_label_the_install_has() -> None:

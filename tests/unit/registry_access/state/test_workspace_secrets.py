@@ -15,10 +15,11 @@ from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem
 from registry_access.state.directory import DirectoryStore
 from registry_access.state.interface import StateStore
 from registry_access.state.workspace_secrets import WorkspaceSecrets
-from tests.support.state_conformance import WORKSPACE, manifest_of, secret_manifest
+from tests.support.builders import manifest
+from tests.support.state_conformance import WORKSPACE, secret_manifest
 
 SPEC = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
-CREDENTIAL = RegistryCredential.from_manifest(manifest_of("RegistryCredential", "ghcr", SPEC))
+CREDENTIAL = RegistryCredential.from_manifest(manifest("RegistryCredential", "ghcr", SPEC))
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from registry_access.audit.interface import AuditQuery
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.audit_event import Operation, Result
 from registry_access.model.errors import AuditUnavailable
-from registry_access.model.names.repository_pattern import parse_repository_pattern
-from registry_access.model.resources import Metadata, PullGrant
-from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_WORKSPACE_LABEL
+from registry_access.model.resources import PullGrant
+from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
+from tests.support import builders
 from webhook.admission import audit
 from webhook.admission.audit import AdmissionAudit, admission_events
 from webhook.admission.review import AdmissionRequest
@@ -24,9 +24,7 @@ from webhook.admission.rewriting import Rewriting, rewrite_pod
 
 
 def grant(install: str, *images: str) -> PullGrant:
-    labels = {INSTALL_LABEL: install, INSTALL_WORKSPACE_LABEL: "acme"}
-    patterns = tuple(parse_repository_pattern(image) for image in images)
-    return PullGrant(Metadata(install, "shop-prod", labels=labels), "oci.akua.dev", patterns, f"akua-pull-{install}")
+    return builders.grant(install, namespace="shop-prod", labels={INSTALL_WORKSPACE_LABEL: "acme"}, images=list(images))
 
 
 def review(*grants: PullGrant, **metadata: Any) -> tuple[AdmissionRequest, Rewriting]:

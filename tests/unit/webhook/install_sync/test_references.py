@@ -6,28 +6,21 @@ from typing import Any
 
 import pytest
 
-from registry_access.model.resources import Namespace, Resource, resource_from_manifest
+from registry_access.model.resources import Install, Namespace
 from registry_access.state.index import ResourceIndex
-from tests.support.install_sync import manifest, space
+from tests.support import builders
+from tests.support.install_sync import space
 from webhook.install_sync.references import InstallReferences
 
 GOLD = {"namespaceSelector": {"matchLabels": {"tier": "gold"}}}
 
 
-def made(manifest: dict[str, Any]) -> Resource:
-    resource = resource_from_manifest(manifest)
-    assert resource is not None
-    return resource
-
-
-def install(name: str, *targets: dict[str, Any], workspace: str = "acme", **spec: Any) -> Resource:
-    return made(manifest("Install", name, {"repositories": ["ghcr.io/a"], "targets": list(targets), **spec}, workspace))
+def install(name: str, *targets: dict[str, Any], workspace: str = "acme", **spec: Any) -> Install:
+    return builders.install(name, namespace=workspace, targets=list(targets), **spec)
 
 
 def namespace(name: str, **labels: str) -> Namespace:
-    found = made(space(name, **labels))
-    assert isinstance(found, Namespace)
-    return found
+    return builders.namespace(name, labels=labels)
 
 
 @pytest.fixture
@@ -100,9 +93,8 @@ def test_whose_installs_a_namespace_takes_concerns_all_that_target_it(before: st
     index.put(install("chosen", GOLD))
     index.put(install("elsewhere", {"namespace": "us"}))
     references = InstallReferences(index)
-    states = [made(space("eu", tier="gold") | {"metadata": metadata(said)}) for said in (before, after)]
-    assert all(isinstance(state, Namespace) for state in states)
-    found = references.targeting(*(state for state in states if isinstance(state, Namespace)))
+    states = [builders.made(space("eu", tier="gold") | {"metadata": metadata(said)}, Namespace) for said in (before, after)]
+    found = references.targeting(*states)
     assert found == {("acme", "named"), ("acme", "chosen")}
 
 
