@@ -13,3 +13,4 @@ class NodeTrustMetrics(MetricSet):
         self.node_trust_looks = self._counter(
             "akua_node_trust_looks", "Looks at what this node is to trust: written, unchanged or failed.", "result"
         )
+        self._expect(self.node_trust_looks, "written", "unchanged", "failed")

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +18,7 @@ from programs.secret_certificate import SecretCertificate
 from programs.telemetry import Telemetry
 from proxy.assembly import PROXY_KINDS, Proxy, start_proxy
 from registry_access.audit.interface import AuditTrail
-from registry_access.audit.trail import sql_trail
+from registry_access.audit.trail import chain_name, sql_trail
 from registry_access.model.certificate_names import PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import Kind
@@ -34,7 +34,7 @@ from registry_access.state.key_care import KeyCare
 from registry_access.state.opening import SystemSecrets, open_store
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
 from webhook.admission.app import WebhookApp
-from webhook.admission.audit import AdmissionAudit
+from webhook.admission.audit import NAMESPACES, AdmissionAudit
 from webhook.assembly import InstallSyncParts, build_install_sync
 from webhook.leader_chores import kept_secrets, steadily
 
@@ -96,6 +96,7 @@ class Process:
             telemetry=self.telemetry,
             health=self.health,
             drain=self.settings.drain,
+            trusted=self.settings.trusted_proxies,
         )
         async with AsyncExitStack() as stack:
             store = self.store = await open_store(
@@ -134,7 +135,7 @@ class Process:
             trail = self.proxy_parts.services.trail
         elif self.settings.audit_dsn.startswith("postgres"):
             # The proxy, which cannot do without, makes the tables: Alembic would stay in the memory of every webhook.
-            trail = sql_trail(self.settings.audit_dsn, writer=self.settings.audit_writer, migrates=False)
+            trail = sql_trail(self.settings.audit_dsn, writer=chain_name(self.settings.audit_writer), migrates=False)
             stack.push_async_callback(trail.stop)
             try:
                 await trail.start()
@@ -143,7 +144,7 @@ class Process:
                 stack.push_async_callback(_cancel, asyncio.create_task(_opened(trail), name="opening of the audit trail"))
         else:
             return None
-        observer = AdmissionAudit(trail, self.telemetry)
+        observer = AdmissionAudit(trail, self.telemetry, replace(NAMESPACES, per_second=self.settings.audit_admission_rate))
         stack.push_async_callback(_cancel, asyncio.create_task(observer.run(), name="admission audit"))
         return observer
 
@@ -233,7 +234,10 @@ class Process:
             self.telemetry.state_staleness.set(self.store.staleness())
             self.telemetry.state_problems.set(len(self.store.problems()))
         if self.proxy_parts:
-            self.telemetry.audit_lag.set(self.proxy_parts.services.trail.lag())
+            trail = self.proxy_parts.services.trail
+            self.telemetry.audit_lag.set(trail.lag())
+            if (room := trail.room()) is not None:
+                self.telemetry.audit_room(room.size, room.free, room.days_left)
 
     def _started(self, started: Callable[[], None]) -> None:
         logger.info("serving", extra={name: self.address(name) for name in self.names})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import ASGIApp
 
@@ -13,15 +13,17 @@ from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.open_streams import OpenStreams
 from proxy.reporting.pull_events import PullEvents
+from proxy.reporting.refusals import INSTALLS, STRANGERS
 from proxy.reporting.usage_report import UsageReport
 from proxy.services import ProxyServices
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.observed import ObservedTrail
 from registry_access.audit.opening import PROXY_PATIENCE, is_remote, open_trail
-from registry_access.audit.trail import sql_trail
+from registry_access.audit.trail import chain_name, sql_trail
 from registry_access.model.resources import Kind
 from registry_access.model.signing_key import VerificationKeys
+from registry_access.runtime.forwarded import ForwardedClients
 from registry_access.runtime.health import Health
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder
@@ -65,6 +67,7 @@ class Proxy:
         await self.services.upstreams.close()
         await self.usage.stop()
         await self.events.stop()
+        await self.services.refusals.repeats.stop()
         await self.services.trail.stop()
 
 
@@ -75,8 +78,14 @@ async def start_proxy(
     index = store.index
     usage = UsageReport(store)
     events = event_recorder(settings, store, telemetry, "akua-proxy")
-    told = PullEvents(index, events)
-    trail = ObservedTrail(sql_trail(settings.audit_dsn, writer=settings.audit_writer), usage.observe, told.observe)
+    pull_events = PullEvents(index, events, in_cluster=settings.in_cluster)
+    own = sql_trail(
+        settings.audit_dsn,
+        writer=chain_name(settings.audit_writer),
+        owner_dsn=settings.audit_owner_dsn,
+        capacity=settings.audit_capacity,
+    )
+    trail = ObservedTrail(own, usage.observe, pull_events.observe)
     await open_trail(trail, PROXY_PATIENCE if is_remote(settings.audit_dsn) else 0)
     usage.start()
     events.start()
@@ -101,11 +110,15 @@ async def start_proxy(
         streams=streams,
         telemetry=telemetry,
         clock=time.time,
+        refused_installs=replace(INSTALLS, per_second=settings.audit_install_rate),
+        refused_strangers=replace(STRANGERS, per_second=settings.audit_stranger_rate),
     )
+    parts.refusals.repeats.start()
     index.subscribe(lambda change: _forget(upstreams, change), {Kind.REGISTRY_CREDENTIAL})
     health.add("state", lambda: "" if store.synced else "the state has not been read yet")
+    health.add("audit", trail.problem)
     health.add("freshness", lambda: _freshness_problem(store, settings))
-    return Proxy(create_proxy_app(parts), parts, usage, events)
+    return Proxy(ForwardedClients(create_proxy_app(parts), settings.trusted_proxies), parts, usage, events)
 
 
 def upstream_settings(settings: Settings) -> UpstreamSettings:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from registry_access.audit.metrics import AuditMetrics
+from registry_access.model.decision import REASONS
 from registry_access.state.metrics import StateMetrics
 
 
-class ProxyMetrics(StateMetrics):
+class ProxyMetrics(StateMetrics, AuditMetrics):
     """Pulls, refusals, streams, upstreams, the audit trail."""
 
     def __init__(self) -> None:
@@ -28,10 +32,30 @@ class ProxyMetrics(StateMetrics):
             "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
         )
         self.audit_failures = self._counter("akua_audit_failures", "Requests refused because nothing could be committed.")
-        self.audit_skipped = self._counter("akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded.")
+        self.audit_skipped = self._counter(
+            "akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded one by one."
+        )
+        self.audit_bytes = self._gauge("akua_audit_bytes", "Size of the audit trail in the database.")
+        self.audit_free_bytes = self._gauge(
+            "akua_audit_free_bytes", "Room that is left for the audit trail: of its volume, or of AKUA_AUDIT_CAPACITY."
+        )
+        self.audit_days_left = self._gauge(
+            "akua_audit_days_left", "Days until that room is used up, at the growth of the last 24 hours; 9999 for longer."
+        )
+        self.audit_room(0, None, None)
         self.audit_lag = self._gauge("akua_audit_lag_records", "Outcomes queued and not yet committed.")
+        for gate, reasons in REASONS.items():
+            for reason in reasons:
+                self.refusals.labels(str(gate), str(reason))
+
+    def audit_room(self, size: int, free: int | None, days_left: float | None) -> None:
+        """What is unknown is not shown as 0: an alert would fire."""
+        self.audit_bytes.set(size)
+        self.audit_free_bytes.set(math.nan if free is None else free)
+        self.audit_days_left.set(math.nan if days_left is None else days_left)
 
     def upstream_answered(self, registry: str, status: int, seconds: float) -> None:
+        self.upstream_failures.labels(registry)
         self.upstream_seconds.labels(registry).observe(seconds)
         self.upstream_answers.labels(registry, f"{status // 100}xx" if status != 429 else "429").inc()
 

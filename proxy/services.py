@@ -12,9 +12,10 @@ from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.large_documents import LargeDocuments
 from proxy.pull.open_streams import OpenStreams
-from proxy.reporting.refusals import Refusals
+from proxy.reporting.refusals import INSTALLS, STRANGERS, Refusals
 from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.interface import AuditTrail
+from registry_access.audit.repeats import Rate
 from registry_access.model.signing_key import SigningKey
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
@@ -40,11 +41,14 @@ class ProxyServices:
     streams: OpenStreams
     telemetry: ProxyMetrics
     clock: Callable[[], float]
+    refused_installs: Rate = INSTALLS
+    refused_strangers: Rate = STRANGERS
     refusals: Refusals = field(init=False)
     documents: LargeDocuments = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "refusals", Refusals(self.trail, self.telemetry, self.challenger))
+        refusals = Refusals(self.trail, self.telemetry, self.challenger, self.refused_installs, self.refused_strangers)
+        object.__setattr__(self, "refusals", refusals)
         object.__setattr__(self, "documents", LargeDocuments(self.telemetry))
 
     def moment(self) -> Moment:

@@ -8,12 +8,14 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.model.names.registry_host import is_registry_host, normalize_registry_host
 from registry_access.runtime.address import Address
+from registry_access.runtime.forwarded import Network
 
 PREFIX = "AKUA_"
 ANY, AUTO = "*", "auto"
@@ -26,8 +28,8 @@ _CONNECTION_BOUNDS = (
     ("stall_deadline", 1, 3600),
     ("connections", 16, 1_000_000),
 )
-_SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>KiB|MiB)?", re.ASCII)
-_SIZES = {None: 1, "KiB": 1024, "MiB": 1024 * 1024}
+_SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>KiB|MiB|GiB|TiB)?", re.ASCII)
+_SIZES = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -77,8 +79,24 @@ def count(value: str) -> int:
 def size(value: str) -> int:
     match = _SIZE.fullmatch(value)
     if match is None:
-        raise InvalidInput("is not a size", remedy="write bytes, or a number with KiB or MiB, such as 32MiB")
+        raise InvalidInput("is not a size", remedy="write bytes, or a number with KiB, MiB, GiB or TiB, such as 32MiB")
     return int(match["number"]) * _SIZES[match["unit"]]
+
+
+def proxy_networks(value: str) -> tuple[Network, ...]:
+    found = []
+    for word in words(value):
+        try:
+            found.append(ip_network(word, strict=False))
+        except ValueError:
+            raise InvalidInput(f"{word!r} is not a network", remedy="write CIDRs such as 10.0.0.0/8,fd00::/8") from None
+    return tuple(found)
+
+
+def rate(value: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII):
+        raise InvalidInput("is not a number of records a second", remedy="write one such as 0.5 or 10")
+    return float(value)
 
 
 def flag(value: str) -> bool:
@@ -141,7 +159,27 @@ class Settings:
     audit_dsn: str = _setting(
         "sqlite:///.akua/audit.db", text, "The audit trail: sqlite:///PATH or postgresql://...", secret=True
     )
-    audit_writer: str = _setting("local", text, "This process's chain in the audit trail; one per replica.")
+    audit_owner_dsn: str = _setting(
+        "",
+        text,
+        "The same PostgreSQL database as the role that owns the tables, which migrates them; empty: AKUA_AUDIT_DSN does.",
+        secret=True,
+    )
+    audit_writer: str = _setting(
+        "local", text, "The name of this process in the audit trail; each start adds a suffix and begins a chain of its own."
+    )
+    audit_capacity: int = _setting(
+        0, size, "Bytes that the audit database may take, such as 50GiB, where it is not a file; 0: unknown, nothing warns."
+    )
+    audit_install_rate: float = _setting(
+        0.5, rate, "Refusals of one install recorded one by one, a second, beyond its first 100; more are one row with a count."
+    )
+    audit_stranger_rate: float = _setting(
+        10.0, rate, "Refusals of all unknown callers recorded one by one, a second, beyond the first 200."
+    )
+    audit_admission_rate: float = _setting(
+        10.0, rate, "Admissions of one namespace recorded one by one, a second, beyond the first 1,000."
+    )
     host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
     external_url: str = _setting(
         "",
@@ -190,6 +228,11 @@ class Settings:
         32 * 1024 * 1024,
         size,
         "How much of admission reviews that have not arrived completely the webhook holds at once; at least 8MiB.",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        (),
+        proxy_networks,
+        "Load balancers (CIDR, comma-separated) whose X-Forwarded-For and Forwarded headers say which client asks.",
     )
     upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
     upstream_headers: float = _setting(60.0, duration, "How long an upstream may take to begin its answer.")
@@ -353,8 +396,11 @@ def described() -> list[Described]:
     rows = []
     for item in fields(Settings):
         default = item.default if item.default is not MISSING else ""
-        shown = (
-            ",".join(default) if isinstance(default, tuple) else _length(default) if isinstance(default, float) else str(default)
-        )
+        if isinstance(default, tuple):
+            shown = ",".join(map(str, default))
+        elif isinstance(default, float):
+            shown = _length(default) if item.metadata["parse"] is duration else f"{default:g}"
+        else:
+            shown = str(default)
         rows.append(Described(PREFIX + item.name.upper(), shown, item.metadata["about"]))
     return rows

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from registry_access.audit.metrics import AuditMetrics
 from registry_access.state.metrics import StateMetrics
 
 _ADMISSION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 
 
-class WebhookMetrics(StateMetrics):
+class WebhookMetrics(StateMetrics, AuditMetrics):
     """Admission reviews, and the sync of installs."""
 
     def __init__(self) -> None:
@@ -25,4 +26,9 @@ class WebhookMetrics(StateMetrics):
         )
         self.install_syncs = self._counter("akua_install_syncs", "Reconciliations of installs.", "result")
         self.install_sync_leading = self._gauge("akua_install_sync_leading", "1 in the process that syncs installs, else 0.")
+        self._expect(self.install_syncs, "synced", "failed")
+        for outcome in ("patched", "unchanged", "error"):
+            for operation in ("CREATE", "UPDATE"):
+                self.admission_reviews.labels(operation, outcome)
+        self.admission_reviews.labels("", "invalid")
         self.tokens_minted = self._counter("akua_install_tokens_minted", "Install tokens minted.")

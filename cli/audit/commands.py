@@ -17,21 +17,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from cli.audit.rows import COLUMNS, cells, flat, spreadsheet
 from cli.session import invocation
 from cli.terminal.options import Output, OutputOption
 from cli.terminal.presentation import console, remark, show_json, show_rows
-from registry_access.audit.interface import AuditQuery, AuditRow
-from registry_access.audit.trail import sql_trail
-from registry_access.model.audit_event import AuditEvent, Operation, Result
-from registry_access.model.errors import InvalidInput
+from control.audit import where_instead
+from registry_access.audit.interface import AuditQuery, AuditRow, VerifyReport
+from registry_access.audit.trail import copy_trail, sql_trail
+from registry_access.model.audit_event import Operation, Result
+from registry_access.model.errors import AuditUnavailable, InvalidInput
 
 if TYPE_CHECKING:
     from registry_access.audit.sql.trail import SqlAuditTrail
 
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail: every pull, allowed or refused, and why.")
-_COLOURS = {Result.ALLOWED: "green", Result.REFUSED: "red", Result.FAILED: "yellow", Result.CUT: "magenta"}
-_COLUMNS = ("time", "install", "operation", "image", "result", "reason", "bytes", "who")
-_AGENT_MAXIMUM = 40
 _AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
 _PAGE = 1000
 
@@ -101,7 +100,7 @@ def list_rows(
     if output is Output.JSON:
         show_json([flat(row) for row in rows])
     else:
-        show_rows(_COLUMNS, [_cells(row) for row in rows], empty="nothing was pulled or refused yet, or nothing that fits")
+        show_rows(COLUMNS, [cells(row) for row in rows], empty="nothing was pulled or refused yet, or nothing that fits")
 
 
 @audit_app.command()
@@ -122,34 +121,85 @@ def tail(
                     sys.stdout.write(json.dumps(flat(row)) + "\n")
                     sys.stdout.flush()
                 else:
-                    console().print(Text("  ").join(cell if isinstance(cell, Text) else Text(cell) for cell in _cells(row)))
+                    console().print(Text("  ").join(cell if isinstance(cell, Text) else Text(cell) for cell in cells(row)))
 
     asyncio.run(work())
 
 
 @audit_app.command()
-def verify(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
+def verify(
+    context: typer.Context,
+    head: Annotated[
+        str, typer.Option("--head", help="NUMBER:HASH that an earlier run printed: must still be in the register.")
+    ] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
     """Prove that no record was edited, removed, inserted or moved. Exits with 1 when one was.
 
-    Keep the heads that it prints somewhere else: they prove later that nothing was cut off the end.
+    Keep the head that it prints somewhere else. Given to a later run by --head, it proves that nothing that was sealed by then
+    has been cut off or written again. --output json also names the head of every chain.
     """
+    kept = _kept(head)
 
     async def work() -> dict[str, Any]:
         async with _trail(context) as trail:
             report = await trail.verify(lambda checked: remark(f"{checked:,} records") if checked % 100_000 == 0 else None)
-            return {"ok": report.ok, **asdict(report), "heads": await trail.heads()}
+            lost = kept is not None and await trail.registered(kept[0]) != kept[1]
+            said = {"ok": report.ok and not lost, **asdict(report)}
+            if lost:
+                said["problem"] = report.problem or f"the register does not hold the head {head}: it was cut off or written again"
+            return {**said, "heads": await trail.heads()}
 
     report = asyncio.run(work())
     if output is Output.JSON:
         show_json(report)
     elif report["ok"]:
-        console().print(Text.assemble(("✓ ", "green"), f"{report['records']:,} records, every one in its chain"))
-        for writer, head in report["heads"].items():
-            console().print(f"  head of {writer}: {head}")
+        chains = f"{report['chains']:,} chain{'' if report['chains'] == 1 else 's'}"
+        console().print(Text.assemble(("✓ ", "green"), f"{report['records']:,} records in {chains}, every one in its place"))
+        if report["head"]:
+            console().print(f"  head of the register: {report['head']}")
     else:
-        console().print(Text.assemble(("✗ ", "red"), f"record {report['first_bad']}: {report['problem']}"))
+        place = f"record {report['first_bad']}: " if report["first_bad"] else ""
+        for problem in (f"{place}{report['problem']}", *report["further"]):
+            console().print(Text.assemble(("✗ ", "red"), problem))
     if not report["ok"]:
         raise typer.Exit(1)
+
+
+@audit_app.command()
+def copy(
+    context: typer.Context,
+    to: Annotated[str, typer.Option("--to", help="The database to copy into, postgresql://...; - reads it from standard input.")],
+) -> None:
+    """Take the trail to another database, every record as it is, and verify it there.
+
+    Run it while the proxy runs, and again once the proxy is stopped: the second run copies only what came since.
+
+    akua audit copy --to - < dsn.txt
+    """
+    target = sys.stdin.readline().strip() if to == "-" else to
+
+    async def work() -> tuple[int, VerifyReport]:
+        async with _trail(context) as trail:
+            before = await trail.verify()
+            if not before.ok:
+                raise AuditUnavailable(f"the trail does not verify, and is not copied: {before.problem}")
+        source = invocation(context).settings().audit_dsn
+        copied = await copy_trail(source, target, lambda count: remark(f"{count:,} records") if count % 100_000 == 0 else None)
+        copy = sql_trail(target, read_only=True)
+        await copy.start()
+        try:
+            return copied, await copy.verify()
+        finally:
+            await copy.stop()
+
+    copied, report = asyncio.run(work())
+    if not report.ok:
+        raise AuditUnavailable(f"the copy does not verify: {report.problem}")
+    console().print(
+        Text.assemble(("✓ ", "green"), f"{copied:,} records copied; {report.records:,} there, every one in its place")
+    )
+    console().print(f"  head of the register: {report.head}")
 
 
 @audit_app.command()
@@ -160,7 +210,11 @@ def export(
     since: SinceOption = "",
     until: UntilOption = "",
     form: Annotated[
-        ExportFormat, typer.Option("--format", help="json: one object a line; csv: with a header.")
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="json: one object a line. csv: with a header; text that looks like a formula gets an apostrophe before it.",
+        ),
     ] = ExportFormat.JSON,
 ) -> None:
     """Write all rows that fit to standard output, newest first.
@@ -179,82 +233,20 @@ def export(
                     sys.stdout.write(json.dumps(flat(row)) + "\n")
                     continue
                 if writer is None:
-                    writer = csv.DictWriter(sys.stdout, list(flat(row)))
+                    writer = csv.DictWriter(sys.stdout, list(flat(row)), quoting=csv.QUOTE_NONNUMERIC)
                     writer.writeheader()
-                writer.writerow(flat(row))
+                writer.writerow(spreadsheet(flat(row)))
 
     asyncio.run(work())
-
-
-def flat(row: AuditRow) -> dict[str, Any]:
-    """A row as scripts get it: event and outcome as one object; the outcome's members are null while it is under way."""
-    event, outcome = row.event, row.outcome
-    return {
-        "sequence": row.sequence,
-        "time": datetime.fromtimestamp(event.time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "event_id": event.id,
-        "decision_id": event.decision_id,
-        "workspace": event.workspace,
-        "install": event.install,
-        "operation": str(event.operation),
-        "registry": event.registry,
-        "repository": event.repository,
-        "reference": event.reference,
-        "result": str(outcome.result) if outcome else None,
-        "gate": outcome.gate if outcome else None,
-        "reason": outcome.reason if outcome else None,
-        "detail": outcome.detail if outcome else None,
-        "status": outcome.status if outcome else None,
-        "digest": outcome.digest if outcome else None,
-        "bytes": outcome.bytes if outcome else None,
-        "duration_ms": outcome.duration if outcome else None,
-        "credential": outcome.credential if outcome else None,
-        "client_address": event.client_address,
-        "user_agent": event.user_agent,
-        "install_uid": event.install_uid,
-        "token_id": event.token_id,
-        "pod": event.pod,
-        "owner": event.owner,
-    }
-
-
-def _cells(row: AuditRow) -> list[str | Text]:
-    event, outcome = row.event, row.outcome
-    reference = event.reference[:19] + "…" if event.reference.startswith("sha256:") else event.reference
-    separator = "@" if event.reference.startswith("sha256:") else ":"
-    image = f"{event.registry}/{event.repository}{separator if reference else ''}{reference}" if event.registry else "-"
-    return [
-        datetime.fromtimestamp(event.time / 1000).astimezone().strftime("%m-%d %H:%M:%S"),
-        event.install or "-",
-        str(event.operation),
-        image,
-        _result(row),
-        # Whoever looks for a refusal has its decision from kubelet, an event or a log line.
-        f"{outcome.reason} {event.decision_id}" if outcome and outcome.reason else "-",
-        f"{outcome.bytes:,}" if outcome and outcome.bytes else "-",
-        _who(event),
-    ]
-
-
-def _result(row: AuditRow) -> Text:
-    if row.outcome is None:
-        return Text("under way", "dim")
-    if row.event.operation is Operation.ADMISSION:
-        return Text("admitted", "cyan")
-    return Text(str(row.outcome.result), _COLOURS[row.outcome.result])
-
-
-def _who(event: AuditEvent) -> str:
-    if event.operation is Operation.ADMISSION:
-        return f"{event.pod} of {event.owner}" if event.owner else event.pod or "-"
-    agent = event.user_agent.partition(" ")[0][:_AGENT_MAXIMUM]
-    return " ".join(part for part in (event.client_address, agent) if part) or "-"
 
 
 @asynccontextmanager
 async def _trail(context: typer.Context) -> AsyncIterator[SqlAuditTrail]:
     """The trail, opened for reading only. Raises AuditUnavailable where there is none."""
-    trail = sql_trail(invocation(context).settings().audit_dsn, read_only=True)
+    settings = invocation(context).settings()
+    if absent := where_instead(settings):
+        raise AuditUnavailable(absent)
+    trail = sql_trail(settings.audit_dsn, read_only=True)
     await trail.start()
     try:
         yield trail
@@ -272,6 +264,16 @@ async def _every(trail: SqlAuditTrail, query: AuditQuery) -> AsyncIterator[Audit
         query = replace(query, before=page.next_before)
 
 
+def _kept(head: str) -> tuple[int, str] | None:
+    """Number and hash of a register's head as `verify` prints it."""
+    if not head:
+        return None
+    match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", head, re.ASCII)
+    if match is None:
+        raise InvalidInput("is not a head", field="--head", remedy="write it as `akua audit verify` printed it, NUMBER:HASH")
+    return int(match[1]), match[2]
+
+
 def _moment(text: str, option: str) -> int | None:
     """Epoch milliseconds of "24h" (ago) or an RFC 3339 time."""
     if not text:
@@ -282,5 +284,5 @@ def _moment(text: str, option: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(f"{text!r} is no time", field=option, remedy="write 24h, 7d, or 2027-01-31T00:00:00Z") from None
+        raise InvalidInput(f"{text!r} is not a time", field=option, remedy="write 24h, 7d, or 2027-01-31T00:00:00Z") from None
     return int(moment.astimezone(UTC).timestamp() * 1000)

@@ -60,7 +60,7 @@ async def _all(found: Invocation, workspace: str) -> list[Check]:
 
         return checks + [check async for check in cluster_checks(settings, found.environment, workspace)]
     checks += [check async for check in _state(settings, workspace)]
-    checks.append(await audit_check(settings.audit_dsn))
+    checks.append(await audit_check(settings.audit_dsn, settings.audit_capacity))
     checks += certificate_files(settings, found.home)
     checks += [check async for check in server_checks(settings)]
     checks.append(await name_check(settings.host))

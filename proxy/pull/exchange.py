@@ -35,6 +35,7 @@ class Exchange:
     began: float = field(default_factory=monotonic)
     subject: Subject | None = None
     credential: str = ""
+    peer_address: str = ""  # the load balancer, where the client's address is what it says
     status: int = 0
     digest: str = ""
     bytes: int = 0
@@ -54,6 +55,7 @@ class Exchange:
             user_agent(scope),
             scope.get("query_string", b""),
             reference=safe_text(reference),
+            peer_address=scope.get("akua.peer", ""),
         )
 
     def event(self) -> AuditEvent:
@@ -72,6 +74,7 @@ class Exchange:
             repository=self.repository,
             reference=self.reference,
             client_address=self.client_address,
+            peer_address=self.peer_address,
             user_agent=self.user_agent,
         )
 
@@ -123,7 +126,7 @@ class Exchange:
 
 
 def client_address(scope: AsgiScope) -> str:
-    """The peer's address. Forwarding headers are not believed: anybody can send them."""
+    """The peer's address, or what a trusted proxy says of it (ForwardedClients). Anybody else's headers are not believed."""
     return scope["client"][0] if scope.get("client") else ""
 
 

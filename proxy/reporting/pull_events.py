@@ -1,7 +1,7 @@
 """Why pulls fail, as Events of the install and, where the upstream refuses our login, of the registry credential.
 
-`kubectl describe install shop` then says what kubelet said on some node: reason, image, decision, who asked. Only what a
-verified token of an install that exists was refused is told, so a stranger makes no Event.
+`kubectl describe install shop` then shows what kubelet saw on some node: reason, image, decision, and which client asked. Only
+refusals of a verified token of an existing install become Events; a stranger makes none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operatio
 from registry_access.model.decision import Reason
 from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install, RegistryCredential
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.index import ResourceIndex
 
@@ -29,11 +30,15 @@ _AGENT_MAXIMUM = 64
 
 
 class PullEvents:
-    """`observe` is told of every audited event."""
+    """`observe` is called with every audited event. `in_cluster`: the commands in the notes are for a person with kubectl."""
 
-    def __init__(self, index: ResourceIndex, recorder: Recorder) -> None:
+    def __init__(self, index: ResourceIndex, recorder: Recorder, *, in_cluster: bool = False) -> None:
         self._index = index
         self._recorder = recorder
+        self._audit = (
+            f"kubectl -n {SYSTEM_NAMESPACE} exec deploy/akua-proxy -- akua audit list" if in_cluster else "akua audit list"
+        )
+        self._akua = "AKUA_STATE=kubernetes akua" if in_cluster else "akua"
 
     def observe(self, event: AuditEvent, outcome: AuditOutcome) -> None:
         word = _REASONS.get(outcome.result)
@@ -46,20 +51,21 @@ class PullEvents:
             return
         note = (
             f"{_image(event)}: {outcome.detail or outcome.reason} ({outcome.reason}, decision {event.decision_id}, "
-            f"asked by {_client(event)}); `akua audit list --install {event.install}` shows every one"
+            f"asked by {_client(event)}); `{self._audit} --install {event.install}` lists them all"
         )
         self._recorder.record(occurrence(install, word, PULL, note, warning=True, alike=outcome.reason))
         if outcome.reason in _LOGIN:
-            self._tell_credential(event, outcome, install)
+            self._record_on_credential(event, outcome, install)
 
-    def _tell_credential(self, event: AuditEvent, outcome: AuditOutcome, install: Install) -> None:
+    def _record_on_credential(self, event: AuditEvent, outcome: AuditOutcome, install: Install) -> None:
         credential: RegistryCredential | None = self._index.credential(event.workspace, outcome.credential)
         if credential is None:
             return
         name = credential.metadata.name
+        workspace = f" --workspace {event.workspace}" if self._akua != "akua" else ""
         note = (
             f"{_image(event)}, pulled by install {install.metadata.name}: {outcome.detail or outcome.reason} ({outcome.reason}, "
-            f"decision {event.decision_id}); `akua credential test {name}` says what is wrong with the login"
+            f"decision {event.decision_id}); `{self._akua} credential test {name}{workspace}` says why the login fails"
         )
         self._recorder.record(
             occurrence(credential, EventReason.UPSTREAM_REFUSED, PULL, note, warning=True, alike=outcome.reason)

@@ -10,30 +10,34 @@ from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger, OciError, refusal_error
 from proxy.pull.exchange import Exchange
 from registry_access.audit.interface import AuditTrail
+from registry_access.audit.repeats import UNKNOWN, Rate, Repeats
 from registry_access.model.audit_event import Result
-from registry_access.model.budget import Budget
 from registry_access.model.decision import Reason
 from registry_access.model.errors import AuditUnavailable
 
-_STRANGERS_PER_SECOND = 10.0
-_STRANGERS_AT_ONCE = 200.0
-
-
-def strangers_budget() -> Budget:
-    return Budget(_STRANGERS_PER_SECOND, _STRANGERS_AT_ONCE, monotonic)
+STRANGERS = Rate(10.0, 200.0)
+INSTALLS = Rate(0.5, 100.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What is refused to a known install is always recorded; what strangers are refused, within a budget.
+    """Refusals of one install are recorded one by one within its budget, those of all unknown callers within theirs.
 
-    Without one, anybody who reaches the proxy could fill the audit trail's disk, and no audit means no pull for everybody.
+    Beyond it, like refusals become one row with a count. Otherwise a revoked install, or anybody who reaches the proxy, could
+    fill the audit trail's disk, and no audit means no pull for everybody.
     """
 
     trail: AuditTrail
     telemetry: ProxyMetrics
     challenger: Challenger
-    strangers: Budget = field(default_factory=strangers_budget)
+    installs: Rate = INSTALLS
+    strangers: Rate = STRANGERS
+    repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        folded = self.telemetry.audit_folded.labels("refusal").inc
+        repeats = Repeats(self.trail, self.installs, monotonic, folded, strangers=self.strangers)
+        object.__setattr__(self, "repeats", repeats)
 
     async def refuse(
         self, exchange: Exchange, *, scope: str = "", code: str = "", status: int = 0, headers: Mapping[str, str] | None = None
@@ -62,11 +66,16 @@ class Refusals:
         return error
 
     async def _record(self, exchange: Exchange) -> None:
-        if exchange.subject is None and not self.strangers.take():
-            self.telemetry.audit_skipped.inc()
+        subject = exchange.subject
+        source = (subject.workspace, subject.install_uid) if subject else UNKNOWN
+        outcome = exchange.outcome(Result.REFUSED, exchange.decision.refusal)
+        if not self.repeats.takes(source):
+            if subject is None:
+                self.telemetry.audit_skipped.inc()
+            self.repeats.hold(source, exchange.event(), outcome)
             return
         try:
-            await self.trail.record(exchange.event(), exchange.outcome(Result.REFUSED, exchange.decision.refusal))
+            await self.trail.record(exchange.event(), outcome)
         except AuditUnavailable:
             # It is refused all the same; the metric and the log line say what the trail could not.
             self.telemetry.audit_failures.inc()

@@ -1,8 +1,8 @@
 """What installs and credentials are used for, in their status: last pull, refused pulls, last use.
 
-Written at most every `seconds` and only where something happened, so that a pull storm is one write an install. It tells people
-whether it is working; the audit trail is what proves. Several proxies add to the same figures: each write is of what was read,
-guarded by its version, and done again when another one was faster.
+Written at most every `seconds` and only where something happened, so that a pull storm is one write for each install. It shows
+people whether an install works; the audit trail proves it. Several proxies add to the same figures: each write is guarded by the
+version that was read, and repeated when another proxy was faster.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Use:
 
 
 class UsageReport:
-    """`observe` is told of every audited event; `run` writes what came together."""
+    """`observe` is called with every audited event; `run` writes what has accumulated."""
 
     def __init__(self, store: StateStore, seconds: float = 15.0) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class UsageReport:
         if outcome.result is Result.ALLOWED:
             self._add(install, _Use(last=outcome.time))
         elif outcome.result in (Result.REFUSED, Result.CUT):
-            self._add(install, _Use(denied=1))
+            self._add(install, _Use(denied=outcome.count))
         if outcome.credential and outcome.result is Result.ALLOWED:
             self._add(Key(Kind.REGISTRY_CREDENTIAL, event.workspace, outcome.credential), _Use(last=outcome.time))
 

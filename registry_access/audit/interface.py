@@ -20,7 +20,10 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which rows, newest first. `since` and `until` are epoch milliseconds; "" and None do not filter."""
+    """Which rows, newest first. `since` and `until` are epoch milliseconds; "" and None do not filter.
+
+    `result` REFUSED also finds what the upstream refused, which is recorded as FAILED: both are a "no" to the person who asks.
+    """
 
     workspace: str = ""
     install: str = ""
@@ -32,7 +35,7 @@ class AuditQuery:
     since: int | None = None
     until: int | None = None
     limit: int = 50  # 1-1000
-    before: int | None = None  # a cursor: rows with a lower sequence
+    before: int | None = None  # a cursor: `next_before` of the page before
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,31 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """`records` counts what was checked; `first_bad` is the sequence of the first record that does not fit the chain."""
+    """`records` counts what was checked, in `chains`; `head` is the register's, ``NUMBER:HASH``, "" before its first entry.
+
+    `first_bad` is the sequence of a record that does not fit; 0 when the fault is not a record's. `further` names other faults.
+    """
 
     records: int
     first_bad: int | None = None
     problem: str = ""
+    chains: int = 0
+    head: str = ""
+    further: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         return self.first_bad is None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes taken, bytes left (None: unknown), growth in bytes a day, and days until nothing is left (None: unknown)."""
+
+    size: int
+    free: int | None
+    growth: float
+    days_left: float | None
 
 
 class AuditTrail(Protocol):
@@ -80,13 +99,21 @@ class AuditTrail(Protocol):
     async def query(self, query: AuditQuery) -> Page: ...
 
     async def verify(self) -> VerifyReport:
-        """Walks the hash chain from its first record."""
+        """Walks the register and every chain from its first record."""
         ...
 
     def follow(self, query: AuditQuery) -> AsyncIterator[AuditRow]:
-        """Rows as they are written, oldest first, for ever; an event comes when its outcome is known."""
+        """Rows as their outcomes are committed, for ever; of several writers none is left out."""
         ...
 
     def lag(self) -> int:
         """Outcomes queued and not yet committed."""
+        ...
+
+    def problem(self) -> str:
+        """Why nothing can be committed now; "" when the last try succeeded."""
+        ...
+
+    def room(self) -> Room | None:
+        """As it was last measured, within a minute or so; None before."""
         ...

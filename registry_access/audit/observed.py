@@ -1,18 +1,18 @@
-"""An audit trail that also tells somebody what it was told: once for each event, when its outcome is known."""
+"""An audit trail with observers, which are called once for each event, when its outcome is known."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
-from registry_access.audit.interface import AuditQuery, AuditRow, AuditTrail, Page, VerifyReport
+from registry_access.audit.interface import AuditQuery, AuditRow, AuditTrail, Page, Room, VerifyReport
 from registry_access.model.audit_event import AuditEvent, AuditOutcome
 
 _UNDER_WAY_MAXIMUM = 50_000
 
 
 class ObservedTrail:
-    """`observers` must be quick and must not raise; what is under way is bounded, the oldest is forgotten first."""
+    """`observers` must be quick and must not raise. Events under way are bounded; the oldest is forgotten first."""
 
     def __init__(self, trail: AuditTrail, *observers: Callable[[AuditEvent, AuditOutcome], None]) -> None:
         self._trail = trail
@@ -55,3 +55,9 @@ class ObservedTrail:
 
     def lag(self) -> int:
         return self._trail.lag()
+
+    def problem(self) -> str:
+        return self._trail.problem()
+
+    def room(self) -> Room | None:
+        return self._trail.room()

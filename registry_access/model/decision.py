@@ -7,6 +7,7 @@ one value.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,6 +60,34 @@ class Reason(StrEnum):
     UPSTREAM_TRUNCATED = "upstream-truncated"
     UPSTREAM_CORRUPT = "upstream-corrupt"
     CLIENT_CLOSED = "client-closed"  # no gate's: the client went away before the end
+
+
+# Which reasons each gate gives; docs/request-handling.md has the same table.
+REASONS: Mapping[Gate, tuple[Reason, ...]] = {
+    Gate.PATH: (Reason.PATH_INVALID,),
+    Gate.TOKEN: (Reason.TOKEN_MISSING, Reason.TOKEN_INVALID, Reason.TOKEN_EXPIRED, Reason.SCOPE_INSUFFICIENT),
+    Gate.INSTALL: (
+        Reason.TOKEN_SUPERSEDED,
+        Reason.INSTALL_UNKNOWN,
+        Reason.INSTALL_REPLACED,
+        Reason.INSTALL_REVOKED,
+        Reason.INSTALL_EXPIRED,
+        Reason.NOT_A_WORKSPACE,
+    ),
+    Gate.ENTITLEMENT: (Reason.NOT_ENTITLED,),
+    Gate.CREDENTIAL: (
+        Reason.CREDENTIAL_MISSING,
+        Reason.CREDENTIAL_DISABLED,
+        Reason.CREDENTIAL_AMBIGUOUS,
+        Reason.SECRET_MISSING,
+        Reason.SECRET_INVALID,
+        Reason.SECRET_BOUND,
+        Reason.SECRETS_UNREADABLE,
+    ),
+    Gate.FRESHNESS: (Reason.STATE_STALE, Reason.SECRETS_UNREADABLE),
+    Gate.AUDIT: (Reason.AUDIT_UNAVAILABLE,),
+    Gate.UPSTREAM: tuple(reason for reason in Reason if reason.startswith("upstream-")),
+}
 
 
 @dataclass(frozen=True, slots=True)

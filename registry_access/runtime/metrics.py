@@ -20,6 +20,12 @@ class MetricSet:
         """The Prometheus text format."""
         return generate_latest(self.registry)
 
+    @staticmethod
+    def _expect(counter: Counter, *values: str) -> None:
+        """Series that alerts look at are there from the start, at 0: of one that is born at 1, the first increase is not seen."""
+        for value in values:
+            counter.labels(value)
+
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
 

@@ -15,3 +15,4 @@ class StateMetrics(MetricSet):
         self.events = self._counter(
             "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
         )
+        self._expect(self.events, "written", "failed", "dropped")

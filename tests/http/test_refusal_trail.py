@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import httpx
 import pytest
 
 from proxy.pull.pulls import Pulls
-from tests.support.proxied_world import World, basic
+from tests.support.proxied_world import World, basic, world
 
 
 async def raw(akua: World, request: str) -> bytes:
@@ -61,18 +62,33 @@ async def test_what_strangers_are_refused_is_recorded_and_logged(
     assert row.event.decision_id in [getattr(record, "decision", "") for record in caplog.records]
 
 
-async def test_strangers_cannot_fill_the_trail_and_a_known_install_is_always_in_it(akua: World) -> None:
-    token = await akua.install("shop")
-    headers = {"Authorization": "Bearer nonsense"}
-    for _ in range(30):
-        await asyncio.gather(*(akua.client.get("/v2/ghcr.io/acme/app/manifests/1", headers=headers) for _ in range(10)))
-    recorded = len(await akua.audit(limit=1000))
-    assert 200 <= recorded < 300
-    exposition = akua.telemetry.exposition().decode()
-    assert f"akua_audit_skipped_total {300 - recorded}.0" in exposition
-    assert 'akua_refusals_total{gate="token",reason="token-invalid"} 300.0' in exposition
-    assert (await akua.pull(token, akua.path("acme/other", "manifests", "1.0"))).status_code == 403
-    assert len(await akua.audit(install="shop")) == 1
+async def test_strangers_cannot_fill_the_trail_and_a_known_install_is_always_in_it(tmp_path: Path) -> None:
+    async with world(tmp_path, audit_stranger_rate=0.0) as akua:
+        token = await akua.install("shop")
+        headers = {"Authorization": "Bearer nonsense"}
+        for _ in range(26):
+            await asyncio.gather(*(akua.client.get("/v2/ghcr.io/acme/app/manifests/1", headers=headers) for _ in range(10)))
+        assert len(await akua.audit(limit=1000)) == 200
+        exposition = akua.telemetry.exposition().decode()
+        assert "akua_audit_skipped_total 60.0" in exposition
+        assert 'akua_refusals_total{gate="token",reason="token-invalid"} 260.0' in exposition
+        assert (await akua.pull(token, akua.path("acme/other", "manifests", "1.0"))).status_code == 403
+        assert len(await akua.audit(install="shop")) == 1
+
+
+async def test_a_revoked_install_cannot_fill_the_trail(tmp_path: Path) -> None:
+    """Issue 11, item 9: its token wrote 323 rows a second, and a full trail means no pull for anybody."""
+    async with world(tmp_path, audit_install_rate=0.0) as akua:
+        token = await akua.install("shop", revoked=True)
+        path = akua.path("acme/app", "manifests", "1.0")
+        for _ in range(13):
+            await asyncio.gather(*(akua.pull(token, path) for _ in range(10)))
+        assert len(await akua.audit(install="shop", limit=1000)) == 100
+        await akua.proxy.services.refusals.repeats.flush()
+        rows = await akua.audit(install="shop", limit=1000)
+        assert len(rows) == 101
+        assert sum(row.outcome.count for row in rows if row.outcome) == 130
+        assert 'akua_audit_folded_total{kind="refusal"} 30.0' in akua.telemetry.exposition().decode()
 
 
 async def test_no_answer_leads_where_the_host_header_says(akua: World) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from cli.main import app
 from programs.telemetry import Telemetry
-from registry_access.model.decision import Gate, Reason
+from registry_access.model.decision import REASONS, Gate, Reason
 from tests.support.kustomize import built, containers, named, of_kind, pod_templates
 from tests.support.programs import requires_program
 
@@ -68,11 +68,29 @@ def test_every_metric_exists_with_the_labels_that_are_asked_for(expression: str)
 
 def test_values_of_labels_are_those_that_we_give() -> None:
     text = "\n".join(expressions())
-    assert set(re.findall(r'reason!?="([^"]*)"', text)) <= {str(reason) for reason in Reason}
+    reasons = {reason for found in re.findall(r'reason[!=]~?"([^"]*)"', text) for reason in found.split("|")}
+    assert reasons <= {str(reason) for reason in Reason}
     assert set(re.findall(r'gate!?="([^"]*)"', text)) <= {str(gate) for gate in Gate}
     webhooks = named(built("base"), "MutatingWebhookConfiguration", "akua-webhook")["webhooks"]
     assert set(re.findall(r'[{]name="([^"]*)"', text)) == {webhook["name"] for webhook in webhooks}
     assert set(re.findall(r'job="([^"]*)"', text)) == {"akua-proxy", "akua-webhook"}
+
+
+def test_what_alerts_count_is_there_before_it_happens() -> None:
+    """`increase` and `rate` do not see the first increase of a series that is born at 1."""
+    text = Telemetry().exposition().decode()
+    for gate, reasons in REASONS.items():
+        for reason in reasons:
+            assert f'akua_refusals_total{{gate="{gate}",reason="{reason}"}} 0.0' in text
+    for series_ in (
+        "akua_audit_failures_total",
+        "akua_admission_audit_drops_total",
+        'akua_admission_reviews_total{operation="CREATE",outcome="error"}',
+        'akua_admission_reviews_total{operation="",outcome="invalid"}',
+        'akua_install_syncs_total{result="failed"}',
+        'akua_node_trust_looks_total{result="failed"}',
+    ):
+        assert f"{series_} 0.0" in text
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
@@ -93,6 +111,9 @@ def test_every_refused_write_and_every_stale_watch_is_heard_of() -> None:
         "akua_state_staleness_seconds",
         "akua_certificate_expiry_timestamp_seconds",
         "akua_audit_failures_total",
+        "akua_audit_days_left",
+        "akua_audit_free_bytes",
+        "akua_audit_folded_total",
         "akua_refusals_total",
         "akua_admission_reviews_total",
         "akua_admission_audit_drops_total",
@@ -161,6 +182,37 @@ SCENARIOS: list[tuple[str, dict[str, str], int, set[str]]] = [
         270,
         {"AkuaRefusalsSpike"},
     ),
+    (
+        # Each pod is tried every five minutes, and every try is a HEAD and a GET.
+        "a revoked install of 15 pods",
+        {'akua_refusals_total{gate="install",reason="install-revoked"}': "0x240 0+6x60"},
+        270,
+        {"AkuaRefusalsSpike"},
+    ),
+    (
+        "the same, and nothing before it: the series is there from the start",
+        {'akua_refusals_total{gate="install",reason="install-revoked"}': "0x10 0+6x60"},
+        40,
+        {"AkuaRefusalsSpike"},
+    ),
+    (
+        "clients that ask for what is not there, and for a further scope",
+        {
+            'akua_refusals_total{gate="upstream",reason="upstream-not-found"}': "0x20 0+60x60",
+            'akua_refusals_total{gate="token",reason="scope-insufficient"}': "0x20 0+60x60",
+        },
+        60,
+        set(),
+    ),
+    ("a full trail in ten days", {'akua_audit_days_left{pod="a"}': "10x60"}, 40, {"AkuaAuditDiskDays"}),
+    (
+        "a full trail in two days",
+        {'akua_audit_days_left{pod="a"}': "2x60", 'akua_audit_days_left{pod="b"}': "9999x60"},
+        40,
+        {"AkuaAuditDiskDays", "AkuaAuditDiskDay"},
+    ),
+    ("little room left", {"akua_audit_free_bytes": "10000000x60", "akua_audit_days_left": "500x60"}, 40, {"AkuaAuditDiskDay"}),
+    ("an install in a loop", {'akua_audit_folded_total{kind="refusal"}': "0+100x60"}, 40, {"AkuaAuditFolds"}),
     (
         "an upstream is away",
         {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 
 from registry_access.audit.interface import AuditQuery, AuditTrail
-from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
+from registry_access.model.audit_event import RECORD_MAXIMUM, AuditEvent, AuditOutcome, Operation, Result, new_event_id
 
 
 def event(**changes: object) -> AuditEvent:
@@ -29,6 +30,18 @@ def event(**changes: object) -> AuditEvent:
 def outcome(of: AuditEvent, **changes: object) -> AuditOutcome:
     base = AuditOutcome(of.id, of.time + 5, Result.ALLOWED, status=200, bytes=10, duration=5)
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def recorded(result: Result, **changes: object) -> tuple[AuditEvent, AuditOutcome]:
+    """An event and its outcome; `changes` of either."""
+    names = {field.name for field in dataclasses.fields(AuditEvent)}
+    happened = event(**{name: value for name, value in changes.items() if name in names})
+    return happened, outcome(happened, result=result, **{name: value for name, value in changes.items() if name not in names})
+
+
+def refused(**changes: object) -> tuple[AuditEvent, AuditOutcome]:
+    """A refusal of ours."""
+    return recorded(Result.REFUSED, gate="install", reason="install-revoked", status=403, **changes)
 
 
 async def settled(trail: AuditTrail) -> None:
@@ -130,3 +143,88 @@ class AuditConformance:
         (row,) = (await reopened.query(AuditQuery())).rows
         assert row.outcome is not None
         await reopened.stop()
+
+    async def test_two_writers_of_one_name_take_turns_in_one_chain(self, trail: AuditTrail, reopened: AuditTrail) -> None:
+        """As when a commit of a killed process lands after its successor has read the head."""
+        await reopened.start()
+        for _ in range(3):
+            await trail.begin(event())
+            await reopened.begin(event())
+        report = await trail.verify()
+        assert (report.ok, report.records, report.chains) == (True, 6, 1)
+        await reopened.stop()
+
+    async def test_a_live_trail_gives_no_false_alarm(self, trail: AuditTrail, reopened: AuditTrail) -> None:
+        await reopened.start()
+        writing = True
+
+        async def write(into: AuditTrail) -> None:
+            while writing:
+                await into.record(*refused())
+
+        writers = [asyncio.create_task(write(each)) for each in (trail, trail, reopened)]
+        for _ in range(10):
+            assert (await trail.verify()).problem == ""
+        writing = False
+        await asyncio.gather(*writers)
+        await reopened.stop()
+
+    async def test_a_refusal_is_found_by_who_and_what_and_when(self, trail: AuditTrail) -> None:
+        for install, repository in (("shop", "acme/app"), ("blog", "acme/app"), ("blog", "acme/web")):
+            await trail.record(*refused(install=install, repository=repository))
+            await trail.record(*recorded(Result.ALLOWED, install=install, repository=repository))
+        refusals = AuditQuery(result=Result.REFUSED)
+        assert len((await trail.query(refusals)).rows) == 3
+        for query, count in (
+            (dataclasses.replace(refusals, install="blog"), 2),
+            (dataclasses.replace(refusals, workspace="acme", install="blog", repository="acme/web"), 1),
+            (dataclasses.replace(refusals, workspace="other"), 0),
+            (dataclasses.replace(refusals, operation="pull-blob", registry="ghcr.io"), 3),
+            (dataclasses.replace(refusals, decision="dec_1", install="shop"), 1),
+            (dataclasses.replace(refusals, decision="dec_2"), 0),
+            (dataclasses.replace(refusals, until=event().time), 0),
+            (dataclasses.replace(refusals, since=event().time, until=event().time + 1), 3),
+        ):
+            assert len((await trail.query(query)).rows) == count, query
+
+    async def test_an_outcome_that_came_late_is_paged_by_when_its_event_began(self, trail: AuditTrail) -> None:
+        events = [event(time=1000 + number, reference=str(number)) for number in range(4)]
+        for each in events:
+            await trail.begin(each)
+        for each in reversed(events):
+            trail.finish(outcome(each, result=Result.CUT))
+        await settled(trail)
+        seen, before = [], None
+        while True:
+            page = await trail.query(AuditQuery(result=Result.CUT, limit=1, before=before))
+            seen += [row.event.reference for row in page.rows]
+            if (before := page.next_before) is None:
+                break
+        assert seen == ["3", "2", "1", "0"]
+
+    async def test_what_the_upstream_refused_is_a_refusal_too(self, trail: AuditTrail) -> None:
+        await trail.record(*recorded(Result.FAILED, gate="upstream", reason="upstream-denied", status=403))
+        await trail.record(*recorded(Result.FAILED, gate="upstream", reason="upstream-failed", status=502))
+        (row,) = (await trail.query(AuditQuery(result=Result.REFUSED))).rows
+        assert row.outcome is not None
+        assert (row.outcome.result, row.outcome.reason) == (Result.FAILED, "upstream-denied")
+        assert len((await trail.query(AuditQuery(result=Result.FAILED))).rows) == 2
+        rows = trail.follow(AuditQuery(result=Result.REFUSED, before=0))
+        assert (await asyncio.wait_for(anext(rows), 5)).event == row.event
+
+    async def test_the_largest_record_fits_and_every_column_takes_it(self, trail: AuditTrail) -> None:
+        for character in ("x", '"', "\\", "é", "😀", "\x00", "\ud800"):
+            names = ("workspace", "install", "registry", "repository", "reference", "user_agent", "pod", "owner", "token_id")
+            large = event(**dict.fromkeys(names, character * 5000))
+            await trail.record(large, outcome(large, detail=character * 5000, credential=character * 5000))
+        rows = (await trail.query(AuditQuery())).rows
+        assert len(rows) == 7
+        for row in rows:
+            assert len(json.dumps(dataclasses.asdict(row.event))) <= RECORD_MAXIMUM + 200  # with spaces
+        assert (await trail.verify()).problem == ""
+
+    async def test_repeats_are_one_row_with_a_count(self, trail: AuditTrail) -> None:
+        await trail.record(*recorded(Result.REFUSED, count=300))
+        (row,) = (await trail.query(AuditQuery())).rows
+        assert row.outcome is not None
+        assert row.outcome.count == 300

@@ -35,6 +35,7 @@ async def served(app: ASGIApp | ImmediateApp, *, guard: bool = True, limits: Lim
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # as the product does
         timeout_graceful_shutdown=0,
     )
     server = _Server(config)

@@ -1,7 +1,10 @@
 """Who will pull: each image that admission rewrote becomes an audit record, so that pods stand beside the pulls of their nodes.
 
-Off the admission path: a review never waits for the trail, and a trail that cannot be written stops no pod. What found no room
+Off the admission path: a review never waits for the trail, and a trail that cannot be written stops no pod. What finds no room
 is counted; the pull itself is recorded by the proxy in any case, before its first byte.
+
+One review makes at most REVIEW_MAXIMUM records, and one namespace as many as its budget allows. Beyond that, like admissions
+become one row with a count, so that no author of pods can fill the trail.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from registry_access.audit.interface import AuditTrail
+from registry_access.audit.repeats import Rate, Repeats
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
 from registry_access.model.decision import new_decision_id
 from registry_access.model.errors import AuditError
@@ -25,25 +29,32 @@ from webhook.pod import Pod
 logger = logging.getLogger(__name__)
 _QUEUED_MAXIMUM = 10_000
 _TOGETHER = 50
+REVIEW_MAXIMUM = 50
+NAMESPACES = Rate(10.0, 1000.0)
 
 
 class AdmissionAudit:
     """The webhook's observer: call it with a review and what became of it; `run` writes until it is cancelled."""
 
-    def __init__(self, trail: AuditTrail, telemetry: WebhookMetrics) -> None:
+    def __init__(self, trail: AuditTrail, telemetry: WebhookMetrics, rate: Rate = NAMESPACES) -> None:
         self._trail = trail
         self._telemetry = telemetry
         self._queue: asyncio.Queue[AuditEvent] = asyncio.Queue(_QUEUED_MAXIMUM)
+        self._repeats = Repeats(trail, rate, time.monotonic, telemetry.audit_folded.labels("admission").inc)
 
     def __call__(self, asked: AdmissionRequest, rewriting: Rewriting) -> None:
         """Never blocks."""
-        for event in admission_events(asked, rewriting, time.time_ns() // 1_000_000):
+        for number, event in enumerate(admission_events(asked, rewriting, time.time_ns() // 1_000_000)):
+            if number >= REVIEW_MAXIMUM or not self._repeats.takes(asked.namespace):
+                self._repeats.hold(asked.namespace, event, _outcome(event))
+                continue
             try:
                 self._queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._telemetry.admission_audit_drops.inc()
 
     async def run(self) -> None:
+        self._repeats.start()
         try:
             while True:
                 await self._write(await self._queue.get())
@@ -51,13 +62,14 @@ class AdmissionAudit:
             with suppress(asyncio.QueueEmpty):
                 while True:
                     await self._write(self._queue.get_nowait())
+            await self._repeats.stop()
 
     async def _write(self, first: AuditEvent) -> None:
         events = [first]
         with suppress(asyncio.QueueEmpty):
             while len(events) < _TOGETHER:
                 events.append(self._queue.get_nowait())
-        written = (self._trail.record(event, AuditOutcome(event.id, event.time, Result.ALLOWED)) for event in events)
+        written = (self._trail.record(event, _outcome(event)) for event in events)
         failures = [result for result in await asyncio.gather(*written, return_exceptions=True) if result is not None]
         for failure in failures:
             self._telemetry.admission_audit_drops.inc()
@@ -66,6 +78,10 @@ class AdmissionAudit:
                 logger.error("an admission could not be recorded, in an unforeseen way", exc_info=failure)
         if failures:
             logger.warning("%d admissions could not be recorded: %s", len(failures), failures[0])
+
+
+def _outcome(event: AuditEvent) -> AuditOutcome:
+    return AuditOutcome(event.id, event.time, Result.ALLOWED)
 
 
 def admission_events(asked: AdmissionRequest, rewriting: Rewriting, now: int) -> Iterator[AuditEvent]:

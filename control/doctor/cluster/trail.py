@@ -14,7 +14,7 @@ _EXEC = f"kubectl -n {SYSTEM_NAMESPACE} exec deploy/akua-proxy -- akua audit ver
 async def trail_check(settings: Settings, installation: Installation) -> Check:
     """`settings.audit_dsn` as it was set; its default means nothing in a cluster."""
     if settings.audit_dsn != Settings().audit_dsn:
-        return await audit_check(settings.audit_dsn)
+        return await audit_check(settings.audit_dsn, settings.audit_capacity)
     if not installation.proxy.seen:
         return unseen(AUDIT, installation.proxy.problem, f"`{_EXEC}` looks at it; where it is cannot be seen")
     entry = next((item for item in entries_of(installation.proxy) if item.get("name") == "AKUA_AUDIT_DSN"), {})

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
+from registry_access.audit.sql.indexes import ensure_indexes, indexes_are_made, make_indexes
 from registry_access.model.errors import InvalidInput
 
-NEWEST_REVISION = "0001"  # of migrations/versions
+NEWEST_REVISION = "0002"  # of migrations/versions
+LOCK_TIMEOUT = "500ms"  # below the second that a pull waits for its record
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL, appendix A
+_LOCK_ATTEMPTS, _LOCK_PAUSE_SECONDS, _TURN_SECONDS = 60, 0.5, 0.2
 _MIGRATION_LOCK = 0x616B7561  # any number that all replicas agree on
 SQLITE_BUSY_MILLISECONDS = 500
 
@@ -63,18 +71,83 @@ def _sqlite(url: URL, read_only: bool) -> AsyncEngine:
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Brings the database to the newest revision; replicas that start together take turns."""
-    async with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-        if await connection.run_sync(_revision) != NEWEST_REVISION:
-            await connection.run_sync(_upgrade)
+    """Brings the database to the newest revision; replicas that start together take turns. Raises SQLAlchemyError, OSError.
+
+    On PostgreSQL it has connections of its own: a migration may take longer than a pull may wait, and must not make pulls wait
+    for a lock that it queues for. The turn is polled for: who waited inside of a transaction would hold up an index that is built
+    CONCURRENTLY, and be held up by it.
+    """
+    if engine.dialect.name != "postgresql":
+        async with engine.begin() as connection:
+            await connection.run_sync(_to_newest)
+            complete = await indexes_are_made(connection)
+        if not complete:
+            await ensure_indexes(engine)
+        return
+    async with _patient(engine) as own, _turn(own):
+        for attempt in range(1, _LOCK_ATTEMPTS + 1):
+            try:
+                async with own.begin() as connection:
+                    await connection.run_sync(_to_newest)
+                return
+            except DBAPIError as error:
+                if not _lock_timed_out(error) or attempt == _LOCK_ATTEMPTS:
+                    raise
+            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+
+
+async def make_indexes_meanwhile(engine: AsyncEngine) -> None:
+    """Makes the indexes that reading needs on PostgreSQL, while records are written. Raises SQLAlchemyError, OSError."""
+    async with engine.connect() as connection:
+        if await indexes_are_made(connection):
+            return
+    async with _patient(engine, lock_timeout="0") as own, _turn(own):
+        await ensure_indexes(own)
+
+
+@asynccontextmanager
+async def _patient(engine: AsyncEngine, lock_timeout: str = LOCK_TIMEOUT) -> AsyncIterator[AsyncEngine]:
+    """An engine for the same database whose statements may take as long as they need."""
+    own = create_async_engine(
+        engine.url,
+        poolclass=NullPool,
+        connect_args={"timeout": 5, "server_settings": {"lock_timeout": lock_timeout, "statement_timeout": "0"}},
+    )
+    try:
+        yield own
+    finally:
+        await own.dispose()
+
+
+@asynccontextmanager
+async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
+    """This process's turn among those that migrate; given back when the connection ends, however it ends."""
+    async with engine.connect() as connection:
+        held = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        while not (await held.execute(text(f"SELECT pg_try_advisory_lock({_MIGRATION_LOCK})"))).scalar():  # noqa: ASYNC110
+            await asyncio.sleep(_TURN_SECONDS)
+        try:
+            yield
+        finally:
+            await held.execute(text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
+
+
+def _lock_timed_out(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE
 
 
 async def is_migrated(engine: AsyncEngine) -> bool:
     """Whether the database is at the newest revision."""
     async with engine.connect() as connection:
         return await connection.run_sync(_revision) == NEWEST_REVISION
+
+
+def _to_newest(connection: Connection) -> None:
+    if _revision(connection) == NEWEST_REVISION:
+        return
+    _upgrade(connection)
+    if _revision(connection) == NEWEST_REVISION and not connection.execute(text("SELECT 1 FROM audit_records LIMIT 1")).first():
+        make_indexes(connection)
 
 
 def _revision(connection: Connection) -> str:

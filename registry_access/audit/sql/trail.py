@@ -3,61 +3,105 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import operator
+import logging
+import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import and_, desc, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from registry_access.audit.interface import AuditQuery, AuditRow, Page, VerifyReport
-from registry_access.audit.sql.engine import is_migrated, migrate, open_engine
-from registry_access.audit.sql.tables import GENESIS, INTENT, OUTCOME, chained_hash, records
-from registry_access.audit.sql.writer import ChainWriter, intent, outcome_record, reason_of
-from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
+from registry_access.audit.interface import AuditQuery, AuditRow, Page, Room, VerifyReport
+from registry_access.audit.sql.chains import numbered_heads, unnumbered_heads
+from registry_access.audit.sql.engine import is_migrated, make_indexes_meanwhile, migrate, open_engine
+from registry_access.audit.sql.follower import Follower
+from registry_access.audit.sql.pages import Pages
+from registry_access.audit.sql.recovery import Recovery
+from registry_access.audit.sql.room import room_of
+from registry_access.audit.sql.sealer import SEAL_SECONDS, Sealer
+from registry_access.audit.sql.tables import register
+from registry_access.audit.sql.verifier import Verifier
+from registry_access.audit.sql.writer import ChainWriter, intent, labels_of, outcome_record, reason_of
+from registry_access.model.audit_event import AuditEvent, AuditOutcome
 from registry_access.model.errors import AuditUnavailable
 
-_FOLLOW_SECONDS = 0.25
-_VERIFY_BATCH = 2000
+logger = logging.getLogger(__name__)
+_UNDER_WAY_MAXIMUM = 100_000
+_INDEX_RETRY_SECONDS = 60.0
+_ROOM_SECONDS = 30.0
+_FULL = 1024 * 1024  # bytes; less takes no batch of records
 
 
 class SqlAuditTrail:
     """`writer` names this process's chain. `read_only` opens without migrating, for commands that only look.
 
-    With `migrates=False` it opens only once another process has brought the database to the newest revision.
+    With `migrates=False` it opens only once another process has brought the database to the newest revision. `owner_dsn` is the
+    same database as a role that may change tables; "": `dsn` may. `capacity` is how many bytes the database may take, 0: unknown.
     """
 
-    def __init__(self, dsn: str, *, writer: str = "local", read_only: bool = False, migrates: bool = True) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        writer: str = "local",
+        read_only: bool = False,
+        migrates: bool = True,
+        owner_dsn: str = "",
+        capacity: int = 0,
+        seal_seconds: float = SEAL_SECONDS,
+    ) -> None:
         self._dsn = dsn
+        self._owner_dsn = owner_dsn or dsn
         self._writer_name = writer
         self._read_only = read_only
         self._migrates = migrates
+        self._capacity = capacity
+        self._seal_seconds = seal_seconds
+        self._room: Room | None = None
         self._engine: AsyncEngine | None = None  # reads
         self._writing: AsyncEngine | None = None
         self._writer: ChainWriter | None = None
+        self._pages: Pages | None = None
+        self._chores: list[asyncio.Task[None]] = []
+        self._under_way: OrderedDict[str, dict[str, object]] = OrderedDict()  # event id -> what its outcome is filtered by
 
     async def start(self) -> None:
         self._engine = open_engine(self._dsn, read_only=True)
+        self._pages = Pages(self._fetch, self._engine.dialect.name)
         if self._read_only:
             return
         try:
             self._writing = open_engine(self._dsn)
             if self._migrates:
-                await migrate(self._writing)
+                await self._as_owner(migrate)
             ready = self._migrates or await is_migrated(self._writing)
         except (SQLAlchemyError, OSError) as error:
             await self.stop()
             raise AuditUnavailable(f"the audit trail cannot be opened: {reason_of(error)}") from error
         if not ready:
             await self.stop()
-            raise AuditUnavailable("the audit trail's tables are not made yet, or of another release; the proxy makes them")
+            raise AuditUnavailable(
+                "the audit trail's tables are not made yet, or belong to another release; the proxy makes them"
+            )
         self._writer = ChainWriter(self._writing, self._writer_name)
         self._writer.start()
+        sealer = Sealer(self._engine, self._writer, self._seal_seconds)
+        self._chores = [
+            asyncio.create_task(sealer.run(), name="audit seals"),
+            asyncio.create_task(self._watch_room(), name="audit room"),
+            asyncio.create_task(Recovery(self._writer).run(), name="audit recovery"),
+        ]
+        if self._migrates and self._writing.dialect.name == "postgresql":
+            self._chores.append(asyncio.create_task(self._make_indexes(), name="audit indexes"))
 
     async def stop(self) -> None:
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._chores = []
         if self._writer:
             await self._writer.stop()
         for engine in (self._engine, self._writing):
@@ -65,67 +109,64 @@ class SqlAuditTrail:
                 await engine.dispose()
 
     async def begin(self, event: AuditEvent) -> None:
-        await self._appending.append(intent(event))
+        intended = intent(event)
+        await self._appending.append(intended)
+        self._under_way[event.id] = labels_of(intended)
+        if len(self._under_way) > _UNDER_WAY_MAXIMUM:
+            self._under_way.popitem(last=False)
 
     def finish(self, outcome: AuditOutcome) -> None:
-        self._appending.enqueue(outcome_record(outcome))
+        self._appending.enqueue(outcome_record(outcome, self._under_way.pop(outcome.event_id, None)))
 
     async def record(self, event: AuditEvent, outcome: AuditOutcome) -> None:
-        await self._appending.append(intent(event), outcome_record(outcome))
+        intended = intent(event)
+        await self._appending.append(intended, outcome_record(outcome, labels_of(intended)))
 
     def lag(self) -> int:
         return self._writer.lag() if self._writer else 0
 
+    def problem(self) -> str:
+        if self._writer is None:
+            return "the audit trail is not open for writing"
+        if self._room is not None and self._room.free is not None and self._room.free < _FULL:
+            return "there is no room left for the audit trail"
+        return self._writer.problem()
+
+    def room(self) -> Room | None:
+        return self._room
+
+    async def measured(self) -> Room:
+        """Measured now. Raises AuditUnavailable."""
+        async with self._reading() as connection:
+            return await room_of(connection, time.time_ns() // 1_000_000, self._capacity)
+
     async def query(self, query: AuditQuery) -> Page:
-        limit = min(max(query.limit, 1), 1000)
-        rows = await self._rows(query, ascending=False, limit=limit + 1)
-        return Page(tuple(rows[:limit]), rows[limit - 1].sequence if len(rows) > limit else None)
+        if self._pages is None:
+            raise AuditUnavailable("the audit trail is not open")
+        return await self._pages.page(query)
 
     async def follow(self, query: AuditQuery) -> AsyncIterator[AuditRow]:
-        after = query.before if query.before is not None else await self._newest()
-        waiting: set[int] = set()
-        while True:
-            for row in await self._rows(replace(query, before=None), ascending=True, limit=1000, after=after):
-                after = max(after, row.sequence)
-                if row.outcome is None:
-                    waiting.add(row.sequence)
-                else:
-                    yield row
-            for row in await self._at(waiting):
-                if row.outcome is not None:
-                    waiting.discard(row.sequence)
-                    if query.result in (None, row.outcome.result):
-                        yield row
-            await asyncio.sleep(_FOLLOW_SECONDS)
+        follower = Follower(self._fetch, query)
+        async with self._reading() as connection:
+            await follower.begin(connection)
+        async for row in follower.rows():
+            yield row
 
     async def verify(self, progress: Callable[[int], None] | None = None) -> VerifyReport:
-        heads: dict[str, str] = {}
-        checked, after = 0, -1
-        while True:
-            statement = select(records).where(records.c.sequence > after).order_by(records.c.sequence).limit(_VERIFY_BATCH)
-            batch = await self._fetch(statement)
-            if not batch:
-                return VerifyReport(checked)
-            for row in batch:
-                head = heads.get(row.writer, GENESIS)
-                if row.previous_hash != head:
-                    return VerifyReport(checked, row.sequence, "a record before it was removed, inserted or moved")
-                if chained_hash(head, row.writer, row.kind, row.event_id, row.payload) != row.hash:
-                    return VerifyReport(checked, row.sequence, "it was edited")
-                if _columns_disagree(row):
-                    return VerifyReport(checked, row.sequence, "its columns do not say what its payload says")
-                heads[row.writer] = row.hash
-                checked, after = checked + 1, row.sequence
-            if progress:
-                progress(checked)
+        async with self._reading() as connection:
+            numbered, unnumbered = await numbered_heads(connection), await unnumbered_heads(connection)
+        return await Verifier(self._fetch, numbered, unnumbered, progress).report()
 
     async def heads(self) -> dict[str, str]:
         """The newest hash of each chain: kept elsewhere, it proves later that nothing was cut off the end."""
-        newest: dict[str, str] = {}
-        for row in await self._fetch(select(records.c.writer).distinct()):
-            statement = select(records.c.hash).where(records.c.writer == row.writer).order_by(desc(records.c.sequence)).limit(1)
-            newest[row.writer] = (await self._fetch(statement))[0].hash
-        return newest
+        async with self._reading() as connection:
+            heads = await unnumbered_heads(connection) | await numbered_heads(connection)
+        return {writer: head.hash for writer, head in heads.items()}
+
+    async def registered(self, number: int) -> str:
+        """The hash of entry `number` of the register; "" when there is none."""
+        found = await self._fetch(select(register.c.hash).where(register.c.number == number))
+        return str(found[0].hash) if found else ""
 
     @property
     def _appending(self) -> ChainWriter:
@@ -133,75 +174,43 @@ class SqlAuditTrail:
             raise AuditUnavailable("the audit trail is not open for writing")
         return self._writer
 
-    async def _newest(self) -> int:
-        rows = await self._fetch(select(records.c.sequence).order_by(desc(records.c.sequence)).limit(1))
-        return int(rows[0].sequence) if rows else 0
+    async def _as_owner(self, work: Callable[[AsyncEngine], Any]) -> None:
+        """Work that changes tables."""
+        if self._writing is not None and self._owner_dsn == self._dsn:
+            await work(self._writing)
+            return
+        engine = open_engine(self._owner_dsn)
+        try:
+            await work(engine)
+        finally:
+            await engine.dispose()
 
-    async def _at(self, sequences: set[int]) -> list[AuditRow]:
-        if not sequences:
-            return []
-        condition = records.c.sequence.in_(sorted(sequences)[:500])
-        return [_row(row) for row in await self._fetch(_joined().where(condition).order_by(records.c.sequence))]
+    async def _watch_room(self) -> None:
+        while True:
+            with suppress(AuditUnavailable):  # said by whoever writes
+                self._room = await self.measured()
+            await asyncio.sleep(_ROOM_SECONDS)
 
-    async def _rows(self, query: AuditQuery, *, ascending: bool, limit: int, after: int | None = None) -> list[AuditRow]:
-        statement = _joined()
-        for name in ("workspace", "install", "registry", "repository", "operation"):
-            if value := getattr(query, name):
-                statement = statement.where(records.c[name] == value)
-        if query.decision:
-            # Canonical JSON has its names and values just so; ids are not indexed, a person looks for one now and then.
-            said = f'"decision_id":{json.dumps(query.decision)}'
-            statement = statement.where(records.c.payload.contains(said, autoescape=True))
-        if query.result and not ascending:
-            statement = statement.where(_outcomes.c.result == str(query.result))
-        for column, compare, bound in (
-            (records.c.time, operator.ge, query.since),
-            (records.c.time, operator.lt, query.until),
-            (records.c.sequence, operator.lt, query.before),
-            (records.c.sequence, operator.gt, after),
-        ):
-            if bound is not None:
-                statement = statement.where(compare(column, bound))
-        order = records.c.sequence if ascending else desc(records.c.sequence)
-        return [
-            row
-            for row in (_row(found) for found in await self._fetch(statement.order_by(order).limit(limit)))
-            if not ascending or query.result is None or row.outcome is None or row.outcome.result is query.result
-        ]
+    async def _make_indexes(self) -> None:
+        while True:
+            try:
+                await self._as_owner(make_indexes_meanwhile)
+            except (SQLAlchemyError, OSError) as error:
+                logger.warning("the audit trail's indexes could not be made; trying again: %s", reason_of(error))
+            else:
+                return
+            await asyncio.sleep(_INDEX_RETRY_SECONDS)
 
     async def _fetch(self, statement: Any) -> list[Any]:
+        async with self._reading() as connection:
+            return list((await connection.execute(statement)).all())
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
         if self._engine is None:
             raise AuditUnavailable("the audit trail is not open")
         try:
             async with self._engine.connect() as connection:
-                return list((await connection.execute(statement)).all())
+                yield connection
         except (SQLAlchemyError, OSError) as error:
             raise AuditUnavailable(f"the audit trail cannot be read: {reason_of(error)}") from error
-
-
-_outcomes = records.alias("outcomes")
-
-
-def _joined() -> Any:
-    join = records.outerjoin(_outcomes, and_(_outcomes.c.event_id == records.c.event_id, _outcomes.c.kind == OUTCOME))
-    return (
-        select(records.c.sequence, records.c.payload, _outcomes.c.payload.label("outcome"))
-        .select_from(join)
-        .where(records.c.kind == INTENT)
-    )
-
-
-def _row(row: Any) -> AuditRow:
-    event, outcome = json.loads(row.payload), json.loads(row.outcome) if row.outcome else None
-    event["operation"] = Operation(event["operation"])
-    if outcome:
-        outcome["result"] = Result(outcome["result"])
-    return AuditRow(row.sequence, AuditEvent(**event), AuditOutcome(**outcome) if outcome else None)
-
-
-def _columns_disagree(row: Any) -> bool:
-    payload = json.loads(row.payload)
-    if row.kind == OUTCOME:
-        return bool(payload["result"] != row.result or payload["event_id"] != row.event_id or payload["time"] != row.time)
-    names = ("time", "workspace", "install", "registry", "repository", "operation")
-    return any(payload[name] != getattr(row, name) for name in names) or payload["id"] != row.event_id

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import desc, insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import insert, select
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from registry_access.audit.sql.tables import GENESIS, INTENT, OUTCOME, canonical, chained_hash, records
-from registry_access.model.audit_event import AuditEvent, AuditOutcome, payload_of, safe_event, safe_outcome
+from registry_access.audit.sql.register import head_of
+from registry_access.audit.sql.tables import (
+    INTENT,
+    LABEL_MAXIMUM,
+    LABELS,
+    OUTCOME,
+    WRITER_MAXIMUM,
+    canonical,
+    record_hash,
+    records,
+)
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, payload_of, safe_event, safe_outcome, verdict_of
 from registry_access.model.errors import AuditUnavailable
 
 logger = logging.getLogger(__name__)
@@ -20,11 +33,12 @@ BATCH_MAXIMUM = 500
 QUEUE_MAXIMUM = 100_000
 COMMIT_DEADLINE = 0.9  # seconds; a pull is refused within 1 s
 _RETRY_SECONDS = 0.25
+_CONFLICTS_MAXIMUM = 20  # in a row; each means that another process appended first
 
 
 @dataclass(slots=True)
 class Pending:
-    """A record that waits; `done` is None for an outcome, for which nobody waits."""
+    """A record in the queue; `done` is None where no caller waits for it."""
 
     kind: str
     event_id: str
@@ -33,16 +47,23 @@ class Pending:
 
 
 class ChainWriter:
-    """Appends to the chain named `writer`. A chain has exactly one live writer."""
+    """Appends to the chain named `writer`.
+
+    A chain should have one live writer. When two share a name, the unique number of each record makes the slower one read the
+    head again: they take turns, and the chain does not fork.
+    """
 
     def __init__(self, engine: AsyncEngine, writer: str) -> None:
         self._engine = engine
-        self._writer = writer
+        self._writer = writer[:WRITER_MAXIMUM]
         self._queue: deque[Pending] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._head: str | None = None
+        self._head: tuple[int, str] | None = None
+        self._connected = asyncio.Lock()  # SQLite has one connection that writes
         self._stopping = False
+        self._failing_since: float | None = None
+        self._problem = ""
         self.dropped = 0
 
     def start(self) -> None:
@@ -60,22 +81,42 @@ class ChainWriter:
     def lag(self) -> int:
         return sum(1 for pending in self._queue if pending.done is None)
 
+    def problem(self) -> str:
+        """Why nothing can be written now; "" while the last try succeeded."""
+        if self._failing_since is None:
+            return ""
+        return f"the audit trail cannot be written for {time.monotonic() - self._failing_since:.0f} s: {self._problem}"
+
+    def failing_milliseconds(self) -> int:
+        """For how long nothing could be written; 0 while the last try succeeded."""
+        return 0 if self._failing_since is None else int((time.monotonic() - self._failing_since) * 1000)
+
+    def recovered(self) -> None:
+        """Somebody else's transaction was committed."""
+        self._failing_since = None
+        self._wake.set()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction of somebody else's, between two batches."""
+        async with self._connected, self._engine.begin() as connection:
+            yield connection
+
     async def append(self, *pending: Pending) -> None:
         """Queues records and returns when they are committed. Raises AuditUnavailable at the deadline."""
-        loop = asyncio.get_running_loop()
-        last = pending[-1]
-        last.done = loop.create_future()
+        done = asyncio.get_running_loop().create_future()
         for item in pending:
+            item.done = done
             self.enqueue(item)
         try:
-            await asyncio.wait_for(last.done, COMMIT_DEADLINE)
+            await asyncio.wait_for(done, COMMIT_DEADLINE)
         except TimeoutError:
             raise AuditUnavailable("the audit trail did not commit in time") from None
 
     def enqueue(self, pending: Pending) -> None:
         if len(self._queue) >= QUEUE_MAXIMUM:
             self.dropped += 1
-            if pending.done:
+            if pending.done and not pending.done.done():
                 pending.done.set_exception(AuditUnavailable("the audit trail's queue is full"))
             return
         self._queue.append(pending)
@@ -90,12 +131,14 @@ class ChainWriter:
                 await self._wake.wait()
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAXIMUM))]
-            # Whoever gave up waiting was refused: its intent must not be recorded as if it had been allowed.
+            # A caller that gave up waiting was refused: its intent must not be recorded as if it had been allowed.
             batch = [item for item in batch if item.done is None or not item.done.done()]
             try:
                 async with asyncio.timeout(5):
                     await self._commit(batch)
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
+            except Exception as error:
+                if not isinstance(error, SQLAlchemyError | OSError | TimeoutError):
+                    logger.exception("unexpected error in the audit writer; trying again")
                 self._head = None
                 self._fail(batch, error)
                 if self._stopping:
@@ -107,56 +150,72 @@ class ChainWriter:
                         item.done.set_result(None)
 
     def _fail(self, batch: list[Pending], error: BaseException) -> None:
-        problem = reason_of(error)
-        logger.error("the audit trail cannot be written: %s", problem)
+        self._note_failure(error)
+        logger.error("the audit trail cannot be written: %s", self._problem)
         for item in batch:
             if item.done and not item.done.done():
-                item.done.set_exception(AuditUnavailable(f"the audit trail cannot be written: {problem}"))
-        # Outcomes are kept for the next try; nobody can be told that they are lost.
+                item.done.set_exception(AuditUnavailable(f"the audit trail cannot be written: {self._problem}"))
+        # Outcomes are kept for the next try: no caller waits for them who could be refused.
         self._queue.extendleft(reversed([item for item in batch if item.done is None]))
 
+    def _note_failure(self, error: BaseException) -> None:
+        self._problem = reason_of(error)
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+
     async def _commit(self, batch: list[Pending]) -> None:
-        if not batch:
-            return
-        try:
-            await self._insert(batch)
-        except IntegrityError:
-            # Some were committed by a try whose outcome we never learned (a lost COMMIT): leave those out.
+        if batch:
+            async with self._connected:
+                try:
+                    await self._insert_fresh(batch)
+                except DataError:
+                    await self._insert_singly(batch)
+            self._failing_since = None
+
+    async def _insert_fresh(self, batch: list[Pending]) -> None:
+        fresh = batch
+        for _ in range(_CONFLICTS_MAXIMUM):
+            try:
+                if fresh:
+                    await self._insert(fresh)
+            except IntegrityError:
+                # Committed by a try whose outcome was lost (a lost COMMIT), or another process was faster.
+                self._head = None
+                async with self._engine.connect() as connection:
+                    fresh = await self._without_known(connection, batch)
+            else:
+                return
+        raise TimeoutError
+
+    async def _insert_singly(self, batch: list[Pending]) -> None:
+        """One record that the database refuses must not keep the others out, now and at every later try."""
+        for item in batch:
             self._head = None
-            async with self._engine.connect() as connection:
-                fresh = await self._without_known(connection, batch)
-            if fresh:
-                await self._insert(fresh)
+            try:
+                await self._insert_fresh([item])
+            except DataError as error:
+                self.dropped += 1
+                logger.error("record %s (%s) cannot be written: %s", item.event_id, item.kind, reason_of(error))
+                if item.done and not item.done.done():
+                    item.done.set_exception(AuditUnavailable("the audit trail does not take this record"))
 
     async def _insert(self, batch: list[Pending]) -> None:
         async with self._engine.begin() as connection:
-            head = self._head or await self._read_head(connection)
+            head = self._head or await head_of(connection, self._writer)
             rows, new_head = self._rows(batch, head)
             await connection.execute(insert(records), rows)
         self._head = new_head
 
-    def _rows(self, batch: list[Pending], head: str) -> tuple[list[dict[str, object]], str]:
+    def _rows(self, batch: list[Pending], head: tuple[int, str]) -> tuple[list[dict[str, object]], tuple[int, str]]:
         rows = []
+        number, previous = head
         for item in batch:
-            payload = str(item.columns["payload"])
-            digest = chained_hash(head, self._writer, item.kind, item.event_id, payload)
-            rows.append(
-                {
-                    "writer": self._writer,
-                    "kind": item.kind,
-                    "event_id": item.event_id,
-                    "previous_hash": head,
-                    "hash": digest,
-                    **_NO_FILTERS,
-                    **item.columns,
-                }
-            )
-            head = digest
-        return rows, head
-
-    async def _read_head(self, connection: AsyncConnection) -> str:
-        newest = select(records.c.hash).where(records.c.writer == self._writer).order_by(desc(records.c.sequence)).limit(1)
-        return (await connection.execute(newest)).scalar() or GENESIS
+            number += 1
+            values = {"kind": item.kind, "event_id": item.event_id, **item.columns}
+            digest = record_hash(previous, self._writer, number, values)
+            rows.append({"writer": self._writer, "number": number, "previous_hash": previous, "hash": digest, **values})
+            previous = digest
+        return rows, (number, previous)
 
     async def _without_known(self, connection: AsyncConnection, batch: list[Pending]) -> list[Pending]:
         ids = [item.event_id for item in batch]
@@ -170,28 +229,35 @@ class ChainWriter:
         return fresh
 
 
-_NO_FILTERS: dict[str, object] = dict.fromkeys(("workspace", "install", "registry", "repository", "operation", "result"), "")
-
-
 def intent(event: AuditEvent) -> Pending:
     """The record that `event` is about to happen."""
     event = safe_event(event)
     columns: dict[str, object] = {
         "time": event.time,
-        "workspace": event.workspace,
-        "install": event.install,
-        "registry": event.registry,
-        "repository": event.repository,
-        "operation": str(event.operation),
+        "began": None,
+        **{name: str(getattr(event, name))[:LABEL_MAXIMUM] for name in LABELS},
+        "result": "",
+        "verdict": "",
         "payload": canonical(payload_of(event)),
     }
     return Pending(INTENT, event.id, columns, None)
 
 
-def outcome_record(outcome: AuditOutcome) -> Pending:
-    """The record of what came of it."""
+def labels_of(intended: Pending) -> dict[str, object]:
+    """What the outcome of an intent is filtered by; `began` is the event's time."""
+    return {"began": intended.columns["time"], **{name: intended.columns[name] for name in LABELS}}
+
+
+def outcome_record(outcome: AuditOutcome, labels: Mapping[str, object] | None = None) -> Pending:
+    """The record of what came of it; `labels` are the intent's, None where they are not known any more."""
     outcome = safe_outcome(outcome)
-    columns: dict[str, object] = {"time": outcome.time, "result": str(outcome.result), "payload": canonical(payload_of(outcome))}
+    columns: dict[str, object] = {
+        **(labels or {"began": outcome.time, **dict.fromkeys(LABELS, "")}),
+        "time": outcome.time,
+        "result": str(outcome.result),
+        "verdict": verdict_of(outcome),
+        "payload": canonical(payload_of(outcome)),
+    }
     return Pending(OUTCOME, outcome.event_id, columns, None)
 
 

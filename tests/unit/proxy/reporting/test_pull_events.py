@@ -114,3 +114,11 @@ def test_what_is_not_there_is_said(events: PullEvents, told: Told, changes: dict
 def test_a_stream_that_was_cut_is_told(events: PullEvents, told: Told) -> None:
     events.observe(EVENT, replace(REFUSED, result=Result.CUT))
     assert told.occurrences[0].reason == "PullCut"
+
+
+def test_in_a_cluster_the_hints_are_for_a_person_with_kubectl(index: ResourceIndex, told: Told) -> None:
+    failed = replace(REFUSED, result=Result.FAILED, gate="upstream", reason=str(Reason.UPSTREAM_DENIED), credential="ghcr")
+    PullEvents(index, told, in_cluster=True).observe(EVENT, failed)
+    install, credential = (each.note for each in told.occurrences)
+    assert "`kubectl -n akua-system exec deploy/akua-proxy -- akua audit list --install shop`" in install
+    assert "`AKUA_STATE=kubernetes akua credential test ghcr --workspace acme`" in credential

@@ -22,7 +22,7 @@ from proxy.upstream.errors import (
     UpstreamUnreachable,
 )
 from registry_access.model.audit_event import Operation, Result
-from registry_access.model.decision import Decision, Gate, GateResult, Reason
+from registry_access.model.decision import REASONS, Decision, Gate, GateResult, Reason
 from registry_access.model.errors import UpstreamError
 
 CHALLENGER = Challenger("https://oci.akua.dev/token", "oci.akua.dev")
@@ -161,3 +161,11 @@ def test_every_reason_is_documented_with_its_answer() -> None:
     for reason, (status, code) in _ANSWERS.items():
         assert f"| `{reason}` | {status} | `{code}` |" in documented
     assert set(re.findall(r"^\| `([a-z-]+)` \| [-\d]", documented, re.MULTILINE)) == set(Reason) - {Reason.PASSED}
+
+
+def test_every_gate_is_documented_with_its_reasons() -> None:
+    documented = (Path(__file__).parents[4] / "docs" / "request-handling.md").read_text()
+    table = dict(re.findall(r"^\| \d \| `([a-z]+)` \|[^|]*\|([^|]*)\|", documented, re.MULTILINE))
+    assert {gate: set(re.findall("`([a-z-]+)`", reasons)) for gate, reasons in table.items()} == {
+        str(gate): set(map(str, reasons)) for gate, reasons in REASONS.items()
+    }

@@ -11,6 +11,7 @@ import pytest
 
 from programs.telemetry import Telemetry
 from registry_access.audit.interface import AuditQuery
+from registry_access.audit.repeats import Rate
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.audit_event import Operation, Result
 from registry_access.model.errors import AuditUnavailable
@@ -18,7 +19,7 @@ from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
 from tests.support import builders
 from webhook.admission import audit
-from webhook.admission.audit import AdmissionAudit, admission_events
+from webhook.admission.audit import REVIEW_MAXIMUM, AdmissionAudit, admission_events
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting, rewrite_pod
 
@@ -86,6 +87,23 @@ async def test_what_finds_no_room_or_no_trail_is_counted(monkeypatch: pytest.Mon
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert b"akua_admission_audit_drops_total 5.0" in telemetry.exposition()
+
+
+async def test_no_pod_and_no_namespace_fills_the_trail(trail: SqlAuditTrail) -> None:
+    observer = AdmissionAudit(trail, Telemetry(), Rate(0.0, 60.0))
+    running = asyncio.create_task(observer.run())
+    await asyncio.sleep(0)
+    containers = [{"name": f"c{number}", "image": f"ghcr.io/acme/app:{number}"} for number in range(500)]
+    pod = {"metadata": {"name": "large"}, "spec": {"containers": containers}}
+    asked = AdmissionRequest("uid", "CREATE", "", "shop-prod", "Pod", pod, {}, False)
+    observer(asked, rewrite_pod(pod, {}, "CREATE", "", [grant("shop", "ghcr.io/acme/*")]))
+    for number in range(100):
+        observer(*review(grant("shop", "ghcr.io/acme/*"), name=f"pod-{number}"))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    rows = (await trail.query(AuditQuery(limit=1000))).rows
+    assert len(rows) == REVIEW_MAXIMUM + 10 + 1
+    assert sum(row.outcome.count for row in rows if row.outcome) == 600
 
 
 async def test_a_bug_ends_no_recording(trail: SqlAuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
