@@ -127,6 +127,8 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         headers_seconds=settings.upstream_headers,
         idle_seconds=settings.upstream_idle,
         login_seconds=settings.upstream_login,
+        circuit_failures=settings.upstream_circuit_failures,
+        circuit_seconds=settings.upstream_circuit_time,
         allowed_networks=settings.upstream_allowed_networks,
         private_registries=settings.permitted_private_registries,
         own_ports=(settings.proxy_address.port, settings.webhook_address.port, settings.operations_address.port),

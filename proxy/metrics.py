@@ -28,6 +28,9 @@ class ProxyMetrics(StateMetrics, AuditMetrics):
         self.upstream_seconds = self._histogram("akua_upstream_seconds", "Seconds until an upstream's headers.", "registry")
         self.upstream_answers = self._counter("akua_upstream_answers", "Answers of upstreams.", "registry", "status")
         self.upstream_failures = self._counter("akua_upstream_failures", "Upstreams that gave no answer.", "registry")
+        self.upstream_circuits = self._counter(
+            "akua_upstream_circuits_opened", "Registries left alone after failures in a row, for one credential.", "registry"
+        )
         self.upstream_rate_limit_remaining = self._gauge(
             "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
         )
@@ -61,6 +64,9 @@ class ProxyMetrics(StateMetrics, AuditMetrics):
 
     def upstream_failed(self, registry: str) -> None:
         self.upstream_failures.labels(registry).inc()
+
+    def circuit_opened(self, registry: str) -> None:
+        self.upstream_circuits.labels(registry).inc()
 
     def rate_limit_remaining(self, registry: str, credential: str, remaining: int) -> None:
         self.upstream_rate_limit_remaining.labels(registry, credential).set(remaining)

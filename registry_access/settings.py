@@ -238,6 +238,10 @@ class Settings:
     upstream_headers: float = _setting(60.0, duration, "How long an upstream may take to begin its answer.")
     upstream_login: float = _setting(15.0, duration, "How long a login at an upstream or its token service may take in all.")
     upstream_idle: float = _setting(30.0, duration, "How long an upstream may be silent in the middle of a body.")
+    upstream_circuit_failures: int = _setting(
+        5, count, "After how many failures in a row a registry is left alone, for the credential that met them. 0: never."
+    )
+    upstream_circuit_time: float = _setting(10.0, duration, "For how long it is left alone before it is asked again.")
     upstream_allowed_networks: tuple[str, ...] = _setting(
         (), networks, "Private networks (CIDR, comma-separated) that any upstream and its storage may be in."
     )

@@ -38,7 +38,7 @@ class Circuits:
         """Raises CircuitOpen while the circuit is open."""
         key = _key(key)
         state = self._states.get(key)
-        if state and state.failures >= self._limit:
+        if state and self._limit and state.failures >= self._limit:
             now = self._clock()
             if now < state.open_until:
                 left = state.open_until - now
@@ -52,23 +52,26 @@ class Circuits:
         """The registry answered, and not with a 5xx."""
         self._states.pop(_key(key))
 
-    def failed(self, key: Key | str) -> None:
-        """The registry's own host could not be connected to."""
+    def failed(self, key: Key | str) -> bool:
+        """The registry's own host could not be connected to. Whether that opened its circuit."""
         state = self._state(key)
         state.failures += 1
         state.open_until = self._clock() + self._seconds
+        return state.failures == self._limit
 
     def doubted(self, key: Key | str) -> bool:
         """An object was answered with a 5xx, or not in time. Whether the registry itself is to be asked now."""
         state = self._state(key)
         state.doubts += 1
-        return state.doubts >= self._limit or state.failures >= self._limit
+        return bool(self._limit) and (state.doubts >= self._limit or state.failures >= self._limit)
 
-    def open(self, key: Key | str) -> None:
-        """The registry itself does not answer, or with a 5xx."""
+    def open(self, key: Key | str) -> bool:
+        """The registry itself does not answer, or with a 5xx. Whether that opened its circuit, which was closed before."""
         state = self._state(key)
+        was_open = state.failures >= self._limit
         state.failures = max(self._limit, state.failures)
         state.open_until = self._clock() + self._seconds
+        return not was_open
 
     def forget(self, uid: str) -> None:
         self._states.forget(uid)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 class UpstreamSettings:
     """Times in seconds.
 
-    `login_seconds` bounds a whole login, its retry included. `allowed_networks` are CIDRs that any upstream may be in although
-    they are private; `private_registries` are the registries whose credentials may ask for private addresses or plain HTTP
-    (host[:port], * for any). `own_ports` are the ports that this process serves at: they are never an upstream.
-    `identity_workspaces`: whose credentials without keys may log in by the proxy's own cloud identity, * for any.
+    `login_seconds` bounds a whole login, its retry included. `circuit_failures` 0: no registry is left alone.
+    `allowed_networks` are CIDRs that any upstream may be in although they are private. `private_registries` (host[:port], *
+    for any) are those whose credentials may ask for private addresses or plain HTTP. `own_ports` are the ports that this
+    process serves at: they are never an upstream. `identity_workspaces`: whose credentials without keys may log in by the
+    proxy's own cloud identity, * for any.
     """
 
     connect_seconds: float = 10.0

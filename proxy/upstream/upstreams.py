@@ -46,6 +46,8 @@ class UpstreamObserver(Protocol):
 
     def upstream_failed(self, registry: str) -> None: ...
 
+    def circuit_opened(self, registry: str) -> None: ...
+
     def rate_limit_remaining(self, registry: str, credential: str, remaining: int) -> None: ...
 
 
@@ -250,7 +252,8 @@ class Upstreams:
             return
         self._observer.upstream_failed(registry)
         if error.registry_down:
-            self._circuits.failed(access.cache_key(registry))
+            if self._circuits.failed(access.cache_key(registry)):
+                self._observer.circuit_opened(registry)
         elif isinstance(error, UpstreamTimeout) and error.of_registry:
             self._doubt(access, registry)
 
@@ -272,7 +275,10 @@ class Upstreams:
             down = False
         except (TimeoutError, UpstreamUnreachable, UpstreamTimeout):
             down = True
-        (self._circuits.open if down else self._circuits.succeeded)(key)
+        if not down:
+            self._circuits.succeeded(key)
+        elif self._circuits.open(key):
+            self._observer.circuit_opened(registry)
 
     def _note_rate_limit(self, access: UpstreamAccess, registry: str, response: UpstreamResponse) -> None:
         remaining = response.headers.get("ratelimit-remaining", "").partition(";")[0]

@@ -67,6 +67,7 @@ async def test_a_registry_that_is_gone_is_502_and_then_503_until_it_is_asked_aga
     assert [answer.status_code for answer in answers] == [502] * 5 + [503]
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
     assert {answer.json()["errors"][0]["detail"]["reason"] for answer in answers} == {"upstream-unreachable"}
+    assert f'akua_upstream_circuits_opened_total{{registry="{gone}"}} 1.0'.encode() in akua.telemetry.exposition()
     assert (await akua.pull(token, akua.path("acme/app", "manifests", "1.0"))).status_code == 200
 
 

@@ -46,3 +46,20 @@ def test_an_answer_ends_doubts() -> None:
     assert not circuits.doubted(KEY)
     circuits.succeeded(KEY)
     assert not circuits.doubted(KEY)
+
+
+def test_whether_it_opened_is_said_once() -> None:
+    circuits = Circuits(2, 10)
+    assert [circuits.failed(KEY) for _ in range(3)] == [False, True, False]
+    assert not circuits.open(KEY)
+    circuits.succeeded(KEY)
+    assert circuits.open(KEY)
+
+
+def test_none_opens_where_that_is_switched_off() -> None:
+    circuits = Circuits(0, 10)
+    for _ in range(10):
+        circuits.failed(KEY)
+        assert not circuits.doubted(KEY)
+    circuits.open(KEY)
+    circuits.check(KEY)
