@@ -7,7 +7,7 @@ import logging
 
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.resources.metadata import MANAGED_BY_LABEL, PART_OF, SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, RawObjects
 
 logger = logging.getLogger(__name__)
 CERTIFICATE_MANAGER = "akua-certificates"

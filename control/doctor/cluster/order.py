@@ -26,7 +26,7 @@ from control.doctor.resources import credential_checks, install_checks, label_ch
 from registry_access.model.errors import StateError
 from registry_access.settings import Settings
 from registry_access.state.cluster_access import cluster_access
-from registry_access.state.kubernetes.api import KubernetesApi
+from registry_access.state.kubernetes.client.api import KubernetesApi
 
 
 async def cluster_checks(settings: Settings, environment: Mapping[str, str], workspace: str = "") -> AsyncIterator[Check]:

@@ -15,7 +15,7 @@ from registry_access.model.errors import InvalidInput, InvalidManifest, StateUna
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.runtime.certificate_authority import CertificateAuthority, certificates_in, has_issued
 from registry_access.state.directory.store import DirectoryStore
-from registry_access.state.kubernetes.raw_objects import MUTATING_WEBHOOKS, RawKind, RawObject, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import MUTATING_WEBHOOKS, RawKind, RawObject, RawObjects
 from webhook.certificates.keeper import CertificateKeeper, Served
 
 NOW = 1_800_000_000.0

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from registry_access.model.errors import NotFound
-from registry_access.model.resources import Kind
+from registry_access.model.resources import Kind, RegistryCredential
+from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.access import ClusterAccess
-from registry_access.state.kubernetes.api import KubernetesApi, Listed, Unavailable
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.access import ClusterAccess
+from registry_access.state.kubernetes.client.api import KubernetesApi, Listed, Unavailable
+from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 from tests.support.state_conformance import until
 
@@ -77,9 +78,10 @@ class OneWorkspace(KubernetesApi):
 
 
 @contextlib.asynccontextmanager
-async def started(api: OneWorkspace) -> AsyncIterator[KubernetesStore]:
+async def started(api: OneWorkspace, secrets_maximum: int | None = None) -> AsyncIterator[KubernetesStore]:
     access = ClusterAccess("https://kubernetes.invalid", ssl.create_default_context())
-    store = KubernetesStore(access, kinds={Kind.NAMESPACE, Kind.SECRET}, system_secrets=())
+    kinds = {Kind.NAMESPACE, Kind.SECRET, Kind.REGISTRY_CREDENTIAL}
+    store = KubernetesStore(access, kinds=kinds, system_secrets=(), secrets_maximum=secrets_maximum)
     store.api = api
     await store.start()
     try:
@@ -110,7 +112,7 @@ async def test_without_its_label_nothing_of_it_is_held() -> None:
 async def test_a_right_withdrawn_under_an_open_watch_is_the_workspace_s_own_affair(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its RoleBinding was replaced: the watch goes on, the list is refused, and only this workspace is no longer proven."""
     monkeypatch.setattr("registry_access.state.kubernetes.store._LIST_SECONDS", (0.01, 0.01))
-    monkeypatch.setattr("registry_access.state.kubernetes.reflector._DENIED_SECONDS", 0.0)
+    monkeypatch.setattr("registry_access.state.kubernetes.watch.reflector._DENIED_SECONDS", 0.0)
     api = OneWorkspace()
     async with started(api) as store:
         store._denied_wait = lambda: 0.01  # type: ignore[method-assign]
@@ -119,6 +121,7 @@ async def test_a_right_withdrawn_under_an_open_watch_is_the_workspace_s_own_affa
         await until(lambda: store.secrets_of("acme").staleness == float("inf"))
         assert "forbidden" in store.secrets_of("acme").problem
         assert store.index.secret("acme", "ghcr") is None, "what nobody lets us read is not served"
+        assert store.unreadable_workspaces(15) == 1
         assert store.synced
         assert all(each.scope.namespace != "acme" for each in store._counted())
         api.refused.clear()
@@ -149,3 +152,18 @@ def test_only_what_is_seen_can_be_said_to_be_missing() -> None:
     assert ResourceIndex(sees_namespaces=True).workspace_problem("acme") == "namespace acme does not exist"
     assert ResourceIndex().workspace_problem("acme") == ""
     assert "reserved" in ResourceIndex().workspace_problem("kube-system")
+
+
+async def test_a_credential_that_names_a_secret_has_the_workspace_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Secret was there before, and passed over: nothing named it."""
+    monkeypatch.setattr("registry_access.state.kubernetes.store._REREAD_SECONDS", 0.01)
+    api = OneWorkspace()
+    async with started(api, secrets_maximum=1000) as store:
+        await until(lambda: store.secrets_of("acme").staleness < 5)
+        assert store.index.secret("acme", "ghcr") is None
+        metadata = {"name": "ghcr", "namespace": "acme"}
+        spec = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
+        manifest = {"apiVersion": API_VERSION, "kind": "RegistryCredential", "metadata": metadata, "spec": spec}
+        store.index.put(RegistryCredential.from_manifest(manifest))
+        await until(lambda: store.index.secret("acme", "ghcr") is not None)
+        assert api.watched.count(ACME_SECRETS) == 2

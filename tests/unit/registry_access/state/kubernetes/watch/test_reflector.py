@@ -13,10 +13,10 @@ from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.api import KubernetesApi, Listed, Unavailable
-from registry_access.state.kubernetes.feed import Feed
-from registry_access.state.kubernetes.reflector import Reflector
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.api import KubernetesApi, Listed, Unavailable
+from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.watch.feed import Feed
+from registry_access.state.kubernetes.watch.reflector import Reflector
 from tests.support.state_conformance import until
 
 Event = dict[str, Any]

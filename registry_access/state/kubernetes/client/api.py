@@ -17,9 +17,9 @@ import aiohttp
 import orjson
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateError, StateUnavailable
-from registry_access.state.kubernetes.access import ClusterAccess, TokenFile
-from registry_access.state.kubernetes.event_stream import BrokenStream, events_of
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile
+from registry_access.state.kubernetes.client.event_stream import BrokenStream, events_of
+from registry_access.state.kubernetes.client.resource_path import Scope
 
 FIELD_MANAGER = "akua"
 MERGE_PATCH = "application/merge-patch+json"
@@ -28,7 +28,7 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 _JSON = "application/json"
 _INITIAL_EVENTS = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 _PAGE = 500
-_PAGE_OF_SECRETS = 100  # each may be a megabyte, and whose they are is not known before they are read
+_PAGE_OF_SECRETS = 10  # each may be a megabyte, and whose they are is not known before they are read
 _ATTEMPTS = 3
 _MESSAGE_MAXIMUM = 4096  # what is passed on of a server's own words
 _READ_BUFFER = 256 * 1024
@@ -119,7 +119,7 @@ class KubernetesApi:
             raise Unavailable("the API server's answer has no Date") from error
 
     async def pages(self, scope: Listed, *, accept: str = _JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
-        """A consistent list (no resourceVersion asked for), by pages of 500 (Secrets with their values: 100) unless `whole`.
+        """A consistent list (no resourceVersion asked for), by pages of 500 (Secrets with their values: 10) unless `whole`.
         Raises Gone.
         """
         limit = _PAGE_OF_SECRETS if scope.path.endswith("/secrets") and accept == _JSON else _PAGE
@@ -170,7 +170,7 @@ class KubernetesApi:
         except orjson.JSONDecodeError as error:
             raise Unavailable("the API server answered with something that is not JSON") from error
         if not isinstance(answer, dict):
-            raise Unavailable("the API server answered with something that is no object")
+            raise Unavailable("the API server answered with something other than a JSON object")
         return answer
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 
+_LARGE = 64 * 1024  # bytes
 LINE_MAXIMUM = 8 * 1024 * 1024  # bytes; etcd takes objects of up to 1.5 MiB
 
 
@@ -15,7 +17,7 @@ class BrokenStream(Exception):
 
 
 async def events_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """Each line's object. Raises BrokenStream on what is no JSON object, on an endless line, on a line cut by the end."""
+    """Each line's object. Raises BrokenStream for a line that is not a JSON object, is too long, or is cut off at the end."""
     pending = bytearray()
     async for chunk in chunks:
         pending += chunk
@@ -26,6 +28,8 @@ async def events_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any
         *lines, rest = bytes(pending).split(b"\n")
         pending = bytearray(rest)
         for line in lines:
+            if len(line) > _LARGE:
+                await asyncio.sleep(0)  # one that takes a while to parse is not followed by the next at once
             if line.strip():
                 yield _event(line)
     if pending.strip():
@@ -38,5 +42,5 @@ def _event(line: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         raise BrokenStream("a line that is not JSON") from None
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict) or not isinstance(event.get("type"), str):
-        raise BrokenStream("a line that is no watch event")
+        raise BrokenStream("a line that is not a watch event")
     return event

@@ -27,7 +27,7 @@ class ClusterAccess:
     """`server` is ``https://host:port``. `token` gives the bearer token of this moment, "" for none.
 
     `resolver`: None for the system's; one that checks addresses, for a server that somebody else chose. `answers_maximum`: bytes
-    that its answers may have together, until `KubernetesApi.allow` says so anew; None for a server that we trust.
+    that its answers may have together, until the next `KubernetesApi.allow`; None for a server that we trust.
     """
 
     server: str
@@ -68,7 +68,7 @@ def in_cluster_access(environ: Mapping[str, str], folder: Path = SERVICE_ACCOUNT
     """Of the pod that we run in. Raises StateUnavailable outside of one."""
     host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
-        raise StateUnavailable("this is no pod: KUBERNETES_SERVICE_HOST and _PORT are not set; name a kubeconfig instead")
+        raise StateUnavailable("not in a pod: KUBERNETES_SERVICE_HOST and _PORT are not set; use a kubeconfig instead")
     try:
         context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
     except (OSError, ssl.SSLError) as error:

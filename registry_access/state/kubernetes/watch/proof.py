@@ -12,7 +12,7 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest, NotFound, StateError
 from registry_access.model.resources import Key, Kind
-from registry_access.state.kubernetes.api import (
+from registry_access.state.kubernetes.client.api import (
     APPLY_PATCH,
     FIELD_MANAGER,
     MERGE_PATCH,
@@ -21,9 +21,16 @@ from registry_access.state.kubernetes.api import (
     KubernetesApi,
     Unavailable,
 )
-from registry_access.state.kubernetes.feed import HEARTBEAT_LABEL, HEARTBEAT_NAME, HEARTBEAT_PREFIX, is_older, key_in, version_in
-from registry_access.state.kubernetes.reflector import REFUSED, Reflector
-from registry_access.state.kubernetes.resource_path import object_path
+from registry_access.state.kubernetes.client.resource_path import object_path
+from registry_access.state.kubernetes.watch.feed import (
+    HEARTBEAT_LABEL,
+    HEARTBEAT_NAME,
+    HEARTBEAT_PREFIX,
+    is_older,
+    key_in,
+    version_in,
+)
+from registry_access.state.kubernetes.watch.reflector import REFUSED, Reflector
 
 logger = logging.getLogger(__name__)
 _GRACE_SECONDS = 0.9

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_access.model.errors import NotFound
-from registry_access.state.kubernetes.api import APPLY_PATCH, KubernetesApi
-from registry_access.state.kubernetes.resource_path import path_of
+from registry_access.state.kubernetes.client.api import APPLY_PATCH, KubernetesApi
+from registry_access.state.kubernetes.client.resource_path import path_of
 
 RawObject = Mapping[str, Any]
 JSON_PATCH = "application/json-patch+json"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry_access.model.resources import Key
-from registry_access.state.kubernetes.feed import is_older, version_in
+from registry_access.state.kubernetes.watch.feed import is_older, version_in
 
 
 class Snapshot:

@@ -12,7 +12,7 @@ from kubernetes_asyncio.config import load_kube_config
 from kubernetes_asyncio.config.config_exception import ConfigException
 
 from registry_access.model.errors import StateUnavailable
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.client.access import ClusterAccess
 
 
 async def plugin_access(files: Sequence[Path]) -> ClusterAccess:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.feed import HEARTBEAT_PREFIX, is_heartbeat
+from registry_access.state.kubernetes.watch.feed import HEARTBEAT_PREFIX, is_heartbeat
 
 
 class HeartbeatEcho:

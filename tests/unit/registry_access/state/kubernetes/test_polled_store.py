@@ -12,7 +12,7 @@ from aiohttp import web
 
 from registry_access.model.errors import StateUnavailable
 from registry_access.state.kubernetes import polled_store
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.polled_store import PolledStore
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

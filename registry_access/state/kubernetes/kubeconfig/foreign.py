@@ -2,11 +2,13 @@
 
 A kubeconfig is code: `exec` runs commands, `auth-provider` calls any URL, file paths read our files, `proxy-url` sees what we
 send (kubernetes/kubectl#697). So nothing of it reaches a loader: fields are picked by an allow-list, every other one is
-refused by name, and so are servers on loopback and link-local addresses.
+refused by name, and so are servers on loopback and link-local addresses. YAML itself can be an attack: a few aliases or merge
+keys expand to gigabytes, so the text is checked before any of it is composed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import ipaddress
@@ -20,13 +22,15 @@ import aiohttp
 import yaml
 
 from registry_access.model.errors import InvalidInput
-from registry_access.state.kubernetes.access import ClusterAccess, load_client_certificate
+from registry_access.state.kubernetes.client.access import ClusterAccess, load_client_certificate
 
 _CONFIG = frozenset({"apiVersion", "kind", "clusters", "users", "contexts", "current-context", "preferences"})
 _CLUSTER = frozenset({"server", "certificate-authority-data", "tls-server-name"})
 _USER = frozenset({"token", "client-certificate-data", "client-key-data"})
 _CONTEXT = frozenset({"cluster", "user", "namespace"})
-_MAXIMUM = 256 * 1024
+_MAXIMUM = 16 * 1024
+_DEPTH_MAXIMUM = 8  # a kubeconfig has five levels
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ANSWERS_MAXIMUM = 32 * 1024 * 1024  # ten thousand namespaces, with a grant and a Secret in each
 _REASONS = {
     "exec": "it would run a command here",
@@ -45,12 +49,13 @@ _REASONS = {
 def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAccess:
     """The access that a kubeconfig of somebody else's gives, by its current context. `allow_loopback` is for tests.
 
-    Needs a running event loop. Raises InvalidInput, which names the field and quotes no value.
+    Call it in a thread where others would wait. Raises InvalidInput, which names the field and quotes no value.
     """
     if len(config) > _MAXIMUM:
-        raise InvalidInput("is larger than 256 KiB", field="kubeconfig", remedy="keep only the one context that is needed")
+        raise InvalidInput("is larger than 16 KiB", field="kubeconfig", remedy="keep only the one context that is needed")
     try:
-        document = yaml.safe_load(config)
+        _refuse_expansion(config)
+        document = yaml.load(config, Loader=_LOADER)  # noqa: S506 - a safe one
     except (yaml.YAMLError, ValueError, RecursionError):
         raise InvalidInput("is not YAML", field="kubeconfig", remedy="put the kubeconfig's text there as it is") from None
     top = _mapping(document, "kubeconfig", _CONFIG)
@@ -73,12 +78,32 @@ def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAcc
     return ClusterAccess(server, tls, bearer, name, resolver=resolver, answers_maximum=_ANSWERS_MAXIMUM)
 
 
+def _refuse_expansion(config: bytes) -> None:
+    """Raises InvalidInput for what expands to more than its text, or nests deeply; YAMLError for what is not YAML."""
+    depth = 0
+    for event in yaml.parse(config, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise InvalidInput("has an anchor or an alias", field="kubeconfig", remedy="write out what it stands for")
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+            raise InvalidInput("has a merge key", field="kubeconfig", remedy="write out what it merges")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH_MAXIMUM:
+            raise InvalidInput("is nested too deeply", field="kubeconfig", remedy="put the kubeconfig's text there as it is")
+
+
 class _CheckedResolver(aiohttp.ThreadedResolver):
     """A name that resolves to an address that may not be reached is refused, at every connection (DNS rebinding)."""
+
+    def __init__(self) -> None:
+        """Made in a thread without a loop; `resolve` uses the one that it runs in."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
+        self._loop = asyncio.get_running_loop()
         found = await super().resolve(host, port, family)
         if not all(_may_be_reached(result["host"]) for result in found):
             raise OSError(f"{host} resolves to a loopback or link-local address")
@@ -162,5 +187,5 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
         try:
             load_client_certificate(context, *pair)
         except (ssl.SSLError, OSError, ValueError):
-            raise InvalidInput("is no PEM certificate with its key", field="user.client-certificate-data") from None
+            raise InvalidInput("is not a PEM certificate with its key", field="user.client-certificate-data") from None
     return context

@@ -1,6 +1,6 @@
 """The kubeconfig of the person or pod that runs us: found where kubectl looks, read as kubectl reads it.
 
-Never for one that came from somebody else, such as one in a Secret: that is foreign_kubeconfig.py. Users that log in by `exec` or
+Never for one that came from somebody else, such as one in a Secret: that is foreign.py. Users that log in by `exec` or
 `auth-provider` are left to kubernetes_asyncio, whose 700 generated models cost a process 67 MB and a command a second.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from registry_access.model.errors import StateUnavailable
-from registry_access.state.kubernetes.access import ClusterAccess, TokenFile, load_client_certificate
+from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile, load_client_certificate
 
 _PLUGINS = frozenset({"exec", "auth-provider"})
 
@@ -46,7 +46,7 @@ async def kubeconfig_access(environment: Mapping[str, str]) -> ClusterAccess:
         cluster = _named(documents, "cluster", chosen.values.get("cluster"))
         user = _named(documents, "user", chosen.values["user"]) if chosen.values.get("user") else _Entry({}, Path())
         if _PLUGINS & user.values.keys():
-            from registry_access.state.kubernetes.kubeconfig_plugins import plugin_access
+            from registry_access.state.kubernetes.kubeconfig.plugins import plugin_access
 
             return await plugin_access(files)
         return _access(cluster, user)

@@ -11,6 +11,7 @@ from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Key, Kind, Namespace, Resource, resource_from_manifest
 from registry_access.model.resources.metadata import GROUP, INSTALL_LABEL, SYSTEM_NAMESPACE
 from registry_access.state.index import ResourceIndex
+from registry_access.state.kubernetes.watch.referenced_secrets import ReferencedSecrets
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_LABEL = f"{GROUP}/heartbeat"
@@ -22,9 +23,15 @@ _PULL_SECRET_MAXIMUM = 32 * 1024  # characters of base64; ours have two
 class Feed:
     """What all watches of a store share. A manifest that cannot be used leaves the last good version where it is."""
 
-    def __init__(self, index: ResourceIndex, on_problem: Callable[[InvalidManifest], None] | None = None) -> None:
+    def __init__(
+        self,
+        index: ResourceIndex,
+        on_problem: Callable[[InvalidManifest], None] | None = None,
+        secrets: ReferencedSecrets | None = None,
+    ) -> None:
         self._index = index
         self._on_problem = on_problem
+        self._secrets = secrets
         self.problems: dict[Key, InvalidManifest] = {}
 
     def put(self, key: Key, manifest: dict[str, Any]) -> None:
@@ -32,6 +39,18 @@ class Feed:
         if is_heartbeat(manifest):
             return
         manifest["apiVersion"], manifest["kind"] = key.kind.api_version, str(key.kind)  # a list's items lack them
+        if self._secrets is not None and key.kind is Kind.SECRET:
+            try:
+                narrowed = self._secrets.narrowed(key, manifest)
+            except InvalidManifest as problem:
+                self._complain(key, problem)
+                narrowed = None
+            else:
+                self.problems.pop(key, None)
+            if narrowed is None:
+                self._index.remove(key)
+                return
+            manifest = narrowed
         try:
             resource = resource_from_manifest(_bounded(key, _without_heartbeats(manifest)), source=str(key), strict=False)
         except InvalidManifest as problem:
@@ -44,6 +63,8 @@ class Feed:
 
     def remove(self, key: Key) -> None:
         self.problems.pop(key, None)
+        if self._secrets is not None and key.kind is Kind.SECRET:
+            self._secrets.forget(key)
         self._index.remove(key)
 
     def _is_old_news(self, key: Key, resource: Resource) -> bool:
@@ -58,7 +79,7 @@ class Feed:
 
     def _complain(self, key: Key, problem: InvalidManifest) -> None:
         if str(self.problems.get(key)) != str(problem):
-            logger.warning("an object cannot be used, its last good version is: %s", problem)
+            logger.warning("an object cannot be used: %s", problem)
             if self._on_problem:
                 self._on_problem(problem)
         self.problems[key] = problem

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from registry_access.model.resources import Key
-from registry_access.state.kubernetes.api import KubernetesApi
-from registry_access.state.kubernetes.feed import Feed, key_in
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.api import KubernetesApi
+from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.watch.feed import Feed, key_in
 
 
 async def list_into(feed: Feed, api: KubernetesApi, scope: Scope) -> set[Key]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from registry_access.model.resources import Install, Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import Scope
 
 # Of a workspace's Secrets, those that no credential can be in need not be held.
 _SECRET_FIELDS = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1"  # noqa: S105 - a selector
@@ -43,7 +43,7 @@ class SecretScopes:
         return Scope(Kind.SECRET, workspace, field_selector=_SECRET_FIELDS)
 
     def is_shared(self, scope: Scope) -> bool:
-        """Whether it is no single workspace's affair."""
+        """Whether it does not belong to a single workspace."""
         return scope.kind is not Kind.SECRET or scope.namespace in ("", self.system_namespace)
 
     def wanted(self, workspaces: Collection[str], leaving: Collection[str] = ()) -> set[Scope]:

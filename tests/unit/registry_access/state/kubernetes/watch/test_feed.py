@@ -9,7 +9,7 @@ import pytest
 
 from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.feed import Feed
+from registry_access.state.kubernetes.watch.feed import Feed
 
 
 def secret(size: int, **labels: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import trustme
 import yaml
 
 from registry_access.model.errors import StateUnavailable
-from registry_access.state.kubernetes.access import ClusterAccess, TokenFile
-from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
+from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile
+from registry_access.state.kubernetes.kubeconfig.own import kubeconfig_access
 
 SECRET = "s3cr3t-t0k3n"
 AUTHORITY = trustme.CA()

@@ -8,8 +8,8 @@ import pytest
 
 from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.feed import Feed
-from registry_access.state.kubernetes.heartbeat_echo import HeartbeatEcho
+from registry_access.state.kubernetes.watch.feed import Feed
+from registry_access.state.kubernetes.watch.heartbeat_echo import HeartbeatEcho
 from tests.support import builders
 
 BEAT = {"heartbeat.registry.akua.dev/abc": "1800000000-999"}

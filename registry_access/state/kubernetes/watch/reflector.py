@@ -16,13 +16,13 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest, NotFound, StateError
 from registry_access.model.resources import Key
-from registry_access.state.kubernetes.api import Gone, KubernetesApi, Unavailable
-from registry_access.state.kubernetes.backoff import Backoff
-from registry_access.state.kubernetes.event_stream import BrokenStream
-from registry_access.state.kubernetes.feed import Feed, is_older, key_in, version_in
-from registry_access.state.kubernetes.heartbeat_echo import HeartbeatEcho
-from registry_access.state.kubernetes.resource_path import Scope
-from registry_access.state.kubernetes.snapshot import Snapshot
+from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
+from registry_access.state.kubernetes.client.backoff import Backoff
+from registry_access.state.kubernetes.client.event_stream import BrokenStream
+from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.watch.feed import Feed, is_older, key_in, version_in
+from registry_access.state.kubernetes.watch.heartbeat_echo import HeartbeatEcho
+from registry_access.state.kubernetes.watch.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 _RELIST_SECONDS = 3600.0  # finds what a server's cache may have lost
@@ -87,6 +87,11 @@ class Reflector:
     def denied(self) -> bool:
         """Whether the server has answered, and did not let us."""
         return self._denied_since is not None
+
+    @property
+    def reading(self) -> bool:
+        """Whether the whole state is being read."""
+        return self._snapshot is not None
 
     def prove(self, moment: float) -> None:
         """What was true at `moment` (monotonic) is in the index."""
