@@ -213,4 +213,15 @@ class SqlAuditTrail:
             async with self._engine.connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
+            if not await self._is_of_this_release():
+                raise AuditUnavailable(
+                    "the audit trail is of an earlier release; the proxy, or `akua serve`, migrates it when it starts"
+                ) from error
             raise AuditUnavailable(f"the audit trail cannot be read: {reason_of(error)}") from error
+
+    async def _is_of_this_release(self) -> bool:
+        """False only where the database says so."""
+        try:
+            return self._engine is None or await is_migrated(self._engine)
+        except (SQLAlchemyError, OSError):
+            return True

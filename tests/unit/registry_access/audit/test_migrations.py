@@ -17,6 +17,7 @@ from registry_access.audit.sql.indexes import OBSOLETE, READ_INDEXES
 from registry_access.audit.sql.tables import GENESIS, canonical, legacy_hash
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Result, payload_of
+from registry_access.model.errors import AuditUnavailable
 from tests.support.audit_conformance import refused
 
 COLUMNS = (
@@ -109,3 +110,12 @@ async def test_every_index_is_made_and_those_of_before_are_gone(old: FirstReleas
         made = {name for (name,) in connection.execute(sqlalchemy.text("SELECT name FROM sqlite_master WHERE type = 'index'"))}
     assert {index.name for index in READ_INDEXES} <= made
     assert not made & set(OBSOLETE)
+
+
+@pytest.mark.usefixtures("old")
+async def test_a_command_that_only_looks_says_that_the_trail_is_of_an_earlier_release(tmp_path: Path) -> None:
+    trail = SqlAuditTrail(f"sqlite:///{tmp_path / 'audit.db'}", read_only=True)
+    await trail.start()
+    with pytest.raises(AuditUnavailable, match="of an earlier release"):
+        await trail.query(AuditQuery(result=Result.REFUSED))
+    await trail.stop()
