@@ -1,1 +1,0 @@
-"""Access to clusters: by our own kubeconfig, or by one that somebody else supplied."""

@@ -1,1 +1,0 @@
-"""The whole state of a scope, then what changes, and the proof that nothing was missed."""
