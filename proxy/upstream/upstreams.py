@@ -31,7 +31,7 @@ from proxy.upstream.second_registry import second_registry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.target import UpstreamTarget
 from proxy.upstream.tenant_map import Key
-from proxy.upstream.version_check import VersionCheck
+from proxy.upstream.version_check import VersionAnswer, VersionCheck
 from registry_access.model.errors import UpstreamError
 
 __all__ = ["UpstreamAccess", "UpstreamObserver", "Upstreams"]
@@ -76,6 +76,7 @@ class Upstreams:
         self._circuits = Circuits(settings.circuit_failures, settings.circuit_seconds)
         self._probe_seconds = min(settings.headers_seconds, settings.login_seconds)
         self._probes: dict[Key, asyncio.Task[None]] = {}
+        self._asking: dict[Key, asyncio.Task[VersionAnswer]] = {}
 
     async def start(self) -> None:
         await self._connections.start()
@@ -238,14 +239,25 @@ class Upstreams:
         known = self._profiles.get(key, target.repository) or self._profiles.get(key)
         if known is not None:
             return known
+        flight = self._asking.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._version_check.ask(target.registry, access.network))
+            self._asking[key] = flight
+            flight.add_done_callback(lambda done: self._asked(key, done))
         try:
-            answer = await self._version_check.ask(target.registry, access.network)
+            # One question for all who wait; one caller's going away must not take the answer from the others.
+            answer = await asyncio.shield(flight)
         except (UpstreamUnreachable, UpstreamTimeout) as error:
             _of_registry(error)
             raise
         if answer.lasting:
             self._profiles.remember(key, answer.profile)
         return answer.profile
+
+    def _asked(self, key: Key, flight: asyncio.Task[VersionAnswer]) -> None:
+        self._asking.pop(key, None)
+        if not flight.cancelled():
+            flight.exception()  # those who waited got it
 
     def _note_failure(self, access: UpstreamAccess, registry: str, error: UpstreamError) -> None:
         if not isinstance(error, UpstreamUnreachable | UpstreamTimeout):

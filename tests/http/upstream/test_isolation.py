@@ -293,3 +293,12 @@ async def test_the_second_registry_s_own_token_service_is_nobody_s_word(stack: A
     with pytest.raises(LoginFailed):
         await world.get(access(registry), registry)
     assert {said for _, _, said in other.seen} == {""}
+
+
+async def test_many_at_once_ask_a_registry_once_how_it_wants_to_be_asked(stack: AsyncExitStack) -> None:
+    world, host = World(stack), Host()
+    registry = await world.serve(host, "registry.example")
+    host.on("/v2/", unless("Bearer t", f'Bearer realm="https://{registry}/token"')).on("/token", token("t"))
+    mine = access(registry)
+    assert set(await asyncio.gather(*(world.get(mine, registry) for _ in range(20)))) == {200}
+    assert (host.paths().count("/v2/"), host.paths().count("/token")) == (1, 1)
