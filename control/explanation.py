@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from control.session import Session
 from proxy.gates import authorization
-from proxy.gates.authorization import InstallIdentity, Moment
+from proxy.gates.authorization import Moment
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, new_decision_id, passed
 from registry_access.model.names.image_reference import ImageReference
 from registry_access.model.names.proxied_reference import Unchanged, UnchangedReason, from_proxied, to_proxied
@@ -40,7 +40,7 @@ def decide(index: ResourceIndex, install: Install, image: str, settings: Setting
             return decision.extended(GateResult(Gate.PATH, Reason.PATH_INVALID, said)), None
         upstream = proxied.upstream
     decision = decision.extended(passed(Gate.PATH, str(upstream)), passed(Gate.TOKEN, "a current token of this install"))
-    identity = InstallIdentity(install.workspace, install.metadata.name, install.metadata.uid, install.token_generation)
+    identity = install.identity
     moment = Moment(datetime.now(UTC), 0.0, settings.staleness_limit)
     return authorization.explain(decision, identity, upstream.registry, upstream.repository, index, moment), upstream
 

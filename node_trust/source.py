@@ -8,7 +8,7 @@ from node_trust.hosts_folder import Trust
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import NotFound, StateUnavailable
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObject, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObject, RawObjects
 
 PROXY_SERVICE = "akua-proxy"
 _HTTPS = 443

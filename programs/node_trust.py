@@ -73,8 +73,8 @@ async def _keep(settings: Settings, telemetry: NodeTelemetry) -> None:
 async def _keeper(settings: Settings, telemetry: NodeTelemetry) -> AsyncIterator[TrustKeeper]:
     # Not needed to say what is wrong with the settings, nor to take away what was written.
     from node_trust.source import read_trust
-    from registry_access.state.kubernetes.api import KubernetesApi
-    from registry_access.state.kubernetes.raw_objects import RawObjects
+    from registry_access.state.kubernetes.client.api import KubernetesApi
+    from registry_access.state.kubernetes.client.raw_objects import RawObjects
 
     api = KubernetesApi(await cluster_access())
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from programs.local_authority import WEBHOOK_NAMES, LocalAuthority
-from programs.redacted_secrets import redact_secrets
+from programs.redacted_secrets import ordinary_words, redact_secrets
 from programs.secret_certificate import SecretCertificate
 from programs.telemetry import Telemetry
 from proxy.assembly import PROXY_KINDS, Proxy, start_proxy
@@ -69,7 +69,7 @@ class Process:
     overrides: dict[str, str] | None = None
     telemetry: Telemetry = field(default_factory=Telemetry)
     health: Health = field(default_factory=Health)
-    redactor: Redactor = field(default_factory=Redactor)
+    redactor: Redactor = field(default_factory=lambda: Redactor(ordinary_words()))
     store: StateStore | None = None
     proxy_parts: Proxy | None = None
     sync: InstallSyncParts | None = None
@@ -233,6 +233,8 @@ class Process:
         if self.store:
             self.telemetry.state_staleness.set(self.store.staleness())
             self.telemetry.state_problems.set(len(self.store.problems()))
+            self.telemetry.secret_bytes.set(self.store.secret_bytes())
+            self.telemetry.workspaces_unreadable.set(self.store.unreadable_workspaces(self.settings.staleness_limit))
         if self.proxy_parts:
             trail = self.proxy_parts.services.trail
             self.telemetry.audit_lag.set(trail.lag())

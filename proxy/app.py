@@ -16,7 +16,7 @@ from proxy.oci_errors import API_VERSION_HEADERS, OciError
 from proxy.protocol.distribution_path import CatalogPath, InvalidPath, Ping, UploadPath, parse_distribution_path
 from proxy.pull.exchange import Exchange, acknowledge
 from proxy.pull.pulls import Pulls
-from proxy.services import ProxyServices, identity_of
+from proxy.services import ProxyServices
 from proxy.token_endpoint import TokenEndpoint
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import Gate, GateResult, Reason, new_decision_id
@@ -107,7 +107,7 @@ class RegistryApp:
         found: GateResult | Subject | Install = parts.authenticator.authenticate(authorization_header(scope))
         if isinstance(found, Subject):
             exchange.subject = found
-            found = check_install(identity_of(found), parts.index, parts.moment().now)
+            found = check_install(found.identity, parts.index, parts.moment().now)
         if isinstance(found, Install) and exchange.subject:
             acknowledge(scope, exchange.subject)
         if isinstance(found, GateResult):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from proxy.gates.authentication import Authenticator, Subject
-from proxy.gates.authorization import InstallIdentity, Moment
+from proxy.gates.authentication import Authenticator
+from proxy.gates.authorization import Moment
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.large_documents import LargeDocuments
@@ -53,8 +53,3 @@ class ProxyServices:
 
     def moment(self) -> Moment:
         return Moment(datetime.fromtimestamp(self.clock(), UTC), self.staleness(), self.staleness_limit, self.secrets)
-
-
-def identity_of(subject: Subject) -> InstallIdentity:
-    """What the gates ask of a token's holder."""
-    return InstallIdentity(subject.workspace, subject.install, subject.install_uid, subject.generation)

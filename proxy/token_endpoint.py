@@ -18,7 +18,7 @@ from proxy.gates.authorization import check_install
 from proxy.protocol.access_token import AccessTokenClaims, mint_access_token
 from proxy.protocol.scope import Scope, parse_scopes
 from proxy.pull.exchange import Exchange, acknowledge
-from proxy.services import ProxyServices, identity_of
+from proxy.services import ProxyServices
 from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
 from registry_access.model.install_token import InstallTokenClaims
@@ -57,7 +57,7 @@ class TokenEndpoint:
         found = parts.authenticator.verify(token, install_only=True) if token else parts.authenticator.authenticate(None)
         if isinstance(found, Subject):
             exchange.subject = found
-            install = check_install(identity_of(found), parts.index, parts.moment().now)
+            install = check_install(found.identity, parts.index, parts.moment().now)
             if not isinstance(install, GateResult):
                 acknowledge(request.scope, found)
                 return self._granted(found, self._entitled(install, parse_scopes(wanted)[:_SCOPES_MAXIMUM]), scoped=scoped)
@@ -75,10 +75,7 @@ class TokenEndpoint:
         lifetime = max(60, min(int(self._parts.access_token_lifetime), subject.expires_at - now))
         claims = AccessTokenClaims(
             InstallTokenClaims(
-                workspace=subject.workspace,
-                install=subject.install,
-                install_uid=subject.install_uid,
-                generation=subject.generation,
+                subject.identity,
                 token_id="acc_" + secrets.token_hex(12),
                 issued_at=now,
                 expires_at=now + lifetime,

@@ -264,6 +264,11 @@ class Settings:
         "names the workspace, or any that lacks the annotation too. Default: annotated (with a state folder: any). Reserved "
         "namespaces such as kube-system never.",
     )
+    workspace_secrets_maximum: int = _setting(
+        1048576,
+        count,
+        "In a cluster, bytes of base64 that are held of a workspace's Secrets: of those that its credentials name.",
+    )
     containerd_config_path: str = _setting(
         "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
     )

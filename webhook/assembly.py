@@ -6,20 +6,17 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from registry_access.model.errors import StateUnavailable
-from registry_access.model.resources import Key, Kind, Resource
+from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.metadata import INSTALL_SYNC_MANAGER, SYSTEM_NAMESPACE
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.events import event_recorder
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
-from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
-from registry_access.state.kubernetes.leader_election import LeaderElection
+from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.polled_store import PolledStore
-from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.leadership import Leadership, Work
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
 from webhook.install_sync.admittance import Admittance
@@ -85,39 +82,22 @@ async def build_install_sync(settings: Settings, store: StateStore, telemetry: W
     clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
     unannotated = settings.takes_unannotated
     admittance = Admittance(unannotated, temporary=unannotated and settings.in_cluster)
-    provisioner = Provisioner(settings.host, control_plane_id(store), admittance)
+    provisioner = Provisioner(settings.host, store.control_plane_id(), admittance)
     minting = Minting(settings.host, settings.install_token_lifetime)
     events = event_recorder(settings, store, telemetry, "akua-webhook")
-    holds = isinstance(store, KubernetesStore)
-    reconciler = Reconciler(store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time, holds_deleted=holds)
+    reconciler = Reconciler(
+        store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time, holds_deleted=store.holds_deleted
+    )
     return InstallSyncParts(
         reconciler,
         InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
         clusters,
         KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=INSTALL_SYNC_MANAGER),
-        leadership_of(settings, store),
+        store.leadership(LEASE),
         events,
         leader_chores(settings, store),
         telemetry,
     )
-
-
-def control_plane_id(store: StateStore) -> str:
-    """What tells this control plane's objects from another's: the UID of its namespace or, in a folder, of its keys."""
-    found: Resource | None = store.index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS)
-    if isinstance(store, KubernetesStore):
-        found = store.index.namespace(SYSTEM_NAMESPACE)
-    if found is None or not found.metadata.uid:
-        raise StateUnavailable(f"namespace {SYSTEM_NAMESPACE} is not there yet")
-    return found.metadata.uid
-
-
-def leadership_of(settings: Settings, store: StateStore) -> Leadership:
-    if isinstance(store, KubernetesStore):
-        return LeaderElection(store.api, SYSTEM_NAMESPACE, LEASE)
-    from registry_access.state.directory.leadership import FolderLeadership  # with it comes the YAML of folders
-
-    return FolderLeadership(Path(settings.state.partition(":")[2]) / ".managed" / "install-sync.lock")
 
 
 async def until_shown(store: StateStore, key: Key) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from registry_access.model.certificate_names import CA_SECRET, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.settings import Settings
 from registry_access.state.interface import StateStore
-from registry_access.state.kubernetes.raw_objects import RawObjects
-from registry_access.state.kubernetes.store import KubernetesStore
+from registry_access.state.kubernetes.client.raw_objects import RawObjects
 from registry_access.state.leadership import Work
 from webhook.certificates.foreign_trust import ForeignTrust
 from webhook.certificates.keeper import CertificateKeeper, Served
@@ -24,7 +23,7 @@ _PAUSE_SECONDS = 5.0
 
 def leader_chores(settings: Settings, store: StateStore) -> Mapping[str, Work]:
     """By name; each goes on until it is cancelled. None for a folder."""
-    if not isinstance(store, KubernetesStore):
+    if store.api is None:
         return {}
     objects = RawObjects(store.api)
     chores: dict[str, Work] = {"workspace access": WorkspaceAccess(store.index, objects).run}

@@ -1,6 +1,6 @@
-"""The proxy's right to a workspace's Secrets: a RoleBinding in each namespace with the workspace label, and in no other.
+"""Gives the proxy access to a workspace's Secrets: a RoleBinding in each namespace with the workspace label, and in no other.
 
-The leader's work. Two may do it at once for a moment: both write the same.
+The leader does this. If two processes lead for a moment, both write the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from registry_access.model.errors import AkuaError, Conflict, NotFound
 from registry_access.model.resources import Kind, Namespace
 from registry_access.model.resources.metadata import MANAGED_BY_LABEL, PART_OF, SYSTEM_NAMESPACE
 from registry_access.state.index import Change, ResourceIndex
-from registry_access.state.kubernetes.raw_objects import ROLE_BINDING, RawObject, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import ROLE_BINDING, RawObject, RawObjects
 
 logger = logging.getLogger(__name__)
 WORKSPACE_ACCESS_MANAGER = "akua-workspace-access"
@@ -30,7 +30,7 @@ _GRANT: Mapping[str, Any] = {
 
 
 class WorkspaceAccess:
-    """A binding of that name without our label `managed-by` is somebody else's, and left alone; told, when it gives no access."""
+    """Leaves a binding of that name without our label `managed-by` alone, and warns if it gives the proxy no access."""
 
     def __init__(self, index: ResourceIndex, objects: RawObjects) -> None:
         self._index = index
@@ -50,7 +50,7 @@ class WorkspaceAccess:
                     problems = frozenset({str(error)})
                 fresh = problems - self._told
                 for problem in fresh:
-                    logger.warning("the proxy's access to workspaces is not as it should be, tried again and again: %s", problem)
+                    logger.warning("the proxy's access to a workspace could not be set up; it is retried: %s", problem)
                 self._told = problems
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(_AGAIN_SECONDS, _LOOK_SECONDS) if fresh else _LOOK_SECONDS):
@@ -59,13 +59,13 @@ class WorkspaceAccess:
             unsubscribe()
 
     async def look(self) -> frozenset[str]:
-        """Puts every binding right; what could not be. Raises StateError when they cannot be listed."""
+        """Corrects every binding. Returns the problems that remain. Raises StateError when bindings cannot be listed."""
         found = {each["metadata"]["namespace"]: each for each in await self._objects.everywhere(ROLE_BINDING, NAME)}
         wanted = {each.metadata.name for each in self._index.namespaces() if _is_open(each)}
         due = [name for name in wanted if name not in found or (_is_ours(found[name]) and not _grants(found[name]))]
         due += [name for name, binding in found.items() if name not in wanted and _is_ours(binding)]
         problems = {
-            f"namespace {name}: RoleBinding {NAME} is there already and is not ours, and gives the proxy no access; remove it"
+            f"namespace {name}: RoleBinding {NAME} exists, is not ours and gives the proxy no access; delete it"
             for name in wanted
             if name in found and not _is_ours(found[name]) and not _grants(found[name])
         }
@@ -77,7 +77,7 @@ class WorkspaceAccess:
 
     async def _settle(self, namespace: str, present: RawObject | None, *, wanted: bool) -> str:
         try:
-            if present is not None and (not wanted or present.get("roleRef") != _GRANT["roleRef"]):  # which cannot be changed
+            if present is not None and (not wanted or present.get("roleRef") != _GRANT["roleRef"]):  # a roleRef cannot be changed
                 await self._objects.delete(ROLE_BINDING, namespace, NAME, uid=present["metadata"]["uid"])
                 logger.info("the proxy's access to %s was withdrawn", namespace)
             if wanted:
@@ -89,7 +89,7 @@ class WorkspaceAccess:
                 await self._objects.apply(ROLE_BINDING, {"metadata": metadata, **_GRANT}, manager=WORKSPACE_ACCESS_MANAGER)
                 logger.info("the proxy was given access to workspace %s", namespace)
         except (NotFound, Conflict) as error:
-            logger.debug("the namespace %s, or the binding, is just going: %s", namespace, error)
+            logger.debug("namespace %s, or its binding, is being deleted: %s", namespace, error)
         except AkuaError as error:
             return f"namespace {namespace}: {error}"
         return ""

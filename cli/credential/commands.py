@@ -248,5 +248,5 @@ def _state(credential: RegistryCredential, problem: str) -> Text:
 
 
 def _verified(credential: RegistryCredential) -> str:
-    found = next((item for item in credential.status.conditions if item.type == "Verified"), None)
+    found = credential.status.condition("Verified")
     return "-" if found is None else "yes" if found.status == "True" else found.reason

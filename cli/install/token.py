@@ -43,7 +43,7 @@ def token(
         sys.stdout.write(json.dumps(json.loads(docker_config(host, name, found.token)), indent=2) + "\n")
     elif output is Output.JSON:
         expires = datetime.fromtimestamp(found.claims.expires_at, UTC).isoformat().replace("+00:00", "Z")
-        identity = {"id": found.claims.token_id, "expires_at": expires, "generation": found.claims.generation}
+        identity = {"id": found.claims.token_id, "expires_at": expires, "generation": found.claims.identity.generation}
         show_json({"host": host, "username": name, "password": found.token, **identity})
     else:
         sys.stdout.write(found.token + "\n")

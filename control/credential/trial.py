@@ -87,7 +87,7 @@ async def report(session: Session, credential: RegistryCredential, found: Verifi
     """Makes the outcome the credential's `Verified` condition."""
     now = datetime.now(UTC).replace(microsecond=0)
     status = "True" if found.ok else "False"
-    before = next((item for item in credential.status.conditions if item.type == VERIFIED), None)
+    before = credential.status.condition(VERIFIED)
     moved = before.last_transition_time if before is not None and before.status == status else now
     reason = "".join(word.capitalize() for word in found.outcome.split("-"))
     condition = Condition(VERIFIED, status, reason, found.detail, credential.metadata.generation, moved)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 from control.doctor.finding import EXPIRY_WARNING_DAYS, Check, bad, good, warning
 from control.duration import span
-from registry_access.model.resources import Condition, Install, RegistryCredential
+from registry_access.model.resources import Install, RegistryCredential
 from registry_access.model.resources.install import Standing
-from registry_access.model.resources.metadata import TAKES_ANNOTATION
+from registry_access.model.resources.metadata import TAKES_ANNOTATION, HasConditions
 from registry_access.model.workspace_secret import SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
 from webhook.install_sync.admittance import Admittance
@@ -54,13 +54,13 @@ def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -
     secret = resolve_secret(item, partial(index.secret, item.workspace)) if seen else None
     if isinstance(secret, SecretProblem):
         return bad(name, secret.detail)
-    if problem := _failed(item.status.conditions, _READY):
+    if problem := _failed(item.status, _READY):
         return bad(name, problem)
-    if problem := _failed(item.status.conditions, _VERIFIED):
+    if problem := _failed(item.status, _VERIFIED):
         return bad(name, f"the login was refused: {problem}; `akua credential test {item.metadata.name}` tries it again")
     if secret is None:
         return warning(name, f"{item.registry}; whether its secret is there cannot be seen: you may not list Secrets there")
-    verified = any(each.type == _VERIFIED for each in item.status.conditions)
+    verified = item.status.condition(_VERIFIED) is not None
     return good(name, f"{item.registry}, secret version {secret.version}{', login tried' if verified else ''}")
 
 
@@ -80,7 +80,7 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
             return warning(name, f"expired at {item.expires_at:%Y-%m-%d}; set a later spec.expiresAt")
     if failed:
         return bad(name, f"namespace {failed[0].namespace}: {failed[0].message}")
-    if problem := _failed(item.status.conditions, _READY) or _failed(item.status.conditions, _SYNCED):
+    if problem := _failed(item.status, _READY) or _failed(item.status, _SYNCED):
         return bad(name, problem)
     if item.status.token_expires_at is not None and item.status.token_expires_at <= now:
         return bad(name, "the token in its pull Secrets has expired: the install sync does not renew it, see the leader's log")
@@ -107,7 +107,7 @@ def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
     )
 
 
-def _failed(conditions: Sequence[Condition], type: str) -> str:
+def _failed(status: HasConditions, type: str) -> str:
     """What the condition says when it is False, "" otherwise."""
-    found = next((item for item in conditions if item.type == type and item.status == "False"), None)
-    return f"{found.reason}: {found.message}" if found else ""
+    found = status.condition(type)
+    return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""

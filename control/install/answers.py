@@ -83,7 +83,7 @@ async def answers(session: Session, chosen: Sequence[Install], asked: Asked, pro
 
 def sync_failure(install: Install) -> str:
     """Why the install is not in all its targets, "" when it is."""
-    found = next((item for item in install.status.conditions if item.type == SYNCED), None)
+    found = install.status.condition(SYNCED)
     return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""
 
 
@@ -93,4 +93,5 @@ def sync_outcome(install: Install) -> str:
 
 
 def _message(install: Install, kind: str) -> str:
-    return next((item.message for item in install.status.conditions if item.type == kind), "")
+    found = install.status.condition(kind)
+    return found.message if found else ""

@@ -10,10 +10,9 @@ from control.session import Session
 from registry_access.model.errors import AkuaError, InvalidInput, StateUnavailable
 from registry_access.model.resources import Install, Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
-from registry_access.state.kubernetes.api import Gone, KubernetesApi, Unavailable
-from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
+from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
+from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.pods import unfinished_pods
-from registry_access.state.kubernetes.store import KubernetesStore
 from webhook.attribution import PullingPod, pulling_pod
 from webhook.install_sync.remote_clusters import kubeconfig_in
 
@@ -47,12 +46,13 @@ async def search_pods(
     Raises StateUnavailable when nothing could be seen.
     """
     search = Search()
-    if not isinstance(session.store, KubernetesStore):
+    local = session.store.api
+    if local is None:
         raise no_cluster()
     hosts = {session.settings.host}
     here = [install for install in installs if not install.kubeconfig_secret]
     if here or everywhere:
-        await _look(session.store.api, "", _namespaces(here), everywhere, hosts, search)
+        await _look(local, "", _namespaces(here), everywhere, hosts, search)
     search.pods = await _of_this_workspace(session, [found for found in search.pods if wanted(found.pod)])
     secrets = {name for install in installs for name in (install.kubeconfig_secret, *install.status.clusters) if name}
     for secret in sorted(secrets):

@@ -70,31 +70,28 @@ async def _answered(
 @asynccontextmanager
 async def _followed(session: Session) -> AsyncIterator[None]:
     """Keeps the installs of the snapshot up to date."""
-    from registry_access.state.kubernetes.snapshot_store import SnapshotStore
 
-    async def follow(store: SnapshotStore) -> None:
+    async def follow() -> None:
         wait = _LOOK_SECONDS
         while True:
             await asyncio.sleep(wait)
             began = time.monotonic()
             with suppress(StateUnavailable):  # who waits gives up by himself
-                await store.refresh(Kind.INSTALL)
+                await session.store.refresh(Kind.INSTALL)
             wait = max(_LOOK_SECONDS, 4 * (time.monotonic() - began))  # thousands of installs are a long list
 
-    tasks = [asyncio.create_task(follow(session.store))] if isinstance(session.store, SnapshotStore) else []
+    task = asyncio.create_task(follow())
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
+        task.cancel()
 
 
 async def _refuse_without_leader(session: Session) -> None:
-    from registry_access.state.kubernetes.api import Unavailable
+    from registry_access.state.kubernetes.client.api import Unavailable
     from registry_access.state.kubernetes.leader_election import holder_of
-    from registry_access.state.kubernetes.store import KubernetesStore
 
-    if not isinstance(session.store, KubernetesStore):
+    if session.store.api is None:
         return
     try:
         holder = await holder_of(session.store.api, SYSTEM_NAMESPACE, LEASE)
@@ -110,7 +107,7 @@ async def _refuse_without_leader(session: Session) -> None:
 
 async def _annotate(session: Session, key: Key, request: str) -> bool:
     """False when that is not allowed."""
-    from registry_access.state.kubernetes.api import Unavailable
+    from registry_access.state.kubernetes.client.api import Unavailable
 
     try:
         await session.store.patch(key, {"metadata": {"annotations": {SYNC_REQUESTED_ANNOTATION: request}}})

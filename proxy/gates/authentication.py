@@ -13,6 +13,7 @@ from proxy.protocol.access_token import verify_access_token
 from proxy.protocol.scope import Scope
 from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.errors import InvalidToken
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.install_token import InstallTokenClaims, verify_install_token
 from registry_access.model.signed_token import LEEWAY_SECONDS
 from registry_access.model.signing_key import VerificationKeys
@@ -25,10 +26,7 @@ _HEADER_MAXIMUM = 12 * 1024
 class Subject:
     """A verified token's holder. `scopes` is None for an install token, which opens whatever the install is entitled to."""
 
-    workspace: str
-    install: str
-    install_uid: str
-    generation: int
+    identity: InstallIdentity
     token_id: str
     expires_at: int
     scopes: tuple[Scope, ...] | None
@@ -128,12 +126,4 @@ def basic_password(header: str) -> str | None:
 
 
 def _subject(claims: InstallTokenClaims, scopes: tuple[Scope, ...] | None) -> Subject:
-    return Subject(
-        claims.workspace,
-        claims.install,
-        claims.install_uid,
-        claims.generation,
-        claims.token_id,
-        claims.expires_at,
-        scopes,
-    )
+    return Subject(claims.identity, claims.token_id, claims.expires_at, scopes)

@@ -12,21 +12,12 @@ from datetime import datetime
 
 from proxy.gates.credential_choice import choose_credential
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.resources import Install, RegistryCredential
 from registry_access.model.resources.install import Standing
 from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
-
-
-@dataclass(frozen=True, slots=True)
-class InstallIdentity:
-    """What a token binds: the install's name, its UID and the token generation."""
-
-    workspace: str
-    install: str
-    uid: str
-    generation: int
 
 
 def _current(workspace: str) -> HeldSecrets:
@@ -92,7 +83,7 @@ def explain(
 ) -> Decision:
     """`decision` with all of gates 3 to 6 behind it, those behind a failed one too: what would be in the way next.
 
-    Entitlement is left out when there is no install of that name to ask about.
+    Entitlement is left out when no install of that name exists.
     """
     question, found = _Question(identity, registry, repository, index, moment), _Found()
     results = [gate(question, found) for gate in GATES]
@@ -177,6 +168,8 @@ def _credential_gate(question: _Question, found: _Found) -> GateResult:
         held = moment.secrets(workspace)
         if held.staleness > moment.limit:
             return _unreadable(Gate.CREDENTIAL, workspace, held)
+        if secret.reason is Reason.SECRET_MISSING and held.withheld:
+            return GateResult(Gate.CREDENTIAL, secret.reason, f"{secret.detail}; or it is not held: {held.withheld}")
         return GateResult(Gate.CREDENTIAL, secret.reason, secret.detail)
     found.secret = secret
     return passed(Gate.CREDENTIAL, f"credential {chosen.metadata.name}, secret version {secret.version}")

@@ -16,7 +16,7 @@ def choose_credential(
     if not candidates:
         return _refused(
             Reason.CREDENTIAL_MISSING,
-            f"workspace {workspace} has no credential for {registry}/{repository}; `akua credential add` makes one",
+            f"workspace {workspace} has no credential for {registry}/{repository}; add one with `akua credential add`",
         )
     enabled = [credential for credential in candidates if not credential.disabled]
     if len(enabled) == 1:

@@ -66,9 +66,9 @@ class Exchange:
             time=self.time,
             decision_id=self.decision.id,
             operation=self.operation,
-            workspace=subject.workspace if subject else "",
-            install=subject.install if subject else "",
-            install_uid=subject.install_uid if subject else "",
+            workspace=subject.identity.workspace if subject else "",
+            install=subject.identity.install if subject else "",
+            install_uid=subject.identity.uid if subject else "",
             token_id=subject.token_id if subject else "",
             registry=self.registry,
             repository=self.repository,
@@ -112,8 +112,8 @@ class Exchange:
             outcome.result,
             extra={
                 "decision": self.decision.id,
-                "workspace": self.subject.workspace if self.subject else "",
-                "install": self.subject.install if self.subject else "",
+                "workspace": self.subject.identity.workspace if self.subject else "",
+                "install": self.subject.identity.install if self.subject else "",
                 "image": f"{self.registry}/{self.repository}",
                 "reference": self.reference,
                 "client": self.client_address,
@@ -134,7 +134,7 @@ def acknowledge(scope: AsgiScope, subject: Subject) -> None:
     """Tells the server that a working install sent this request: its connection keeps its place when strangers fill the rest."""
     known: Callable[[str], None] | None = scope.get("extensions", {}).get("akua.known")
     if known is not None:
-        known(f"{subject.workspace}/{subject.install_uid}")
+        known(f"{subject.identity.workspace}/{subject.identity.uid}")
 
 
 def user_agent(scope: AsgiScope) -> str:

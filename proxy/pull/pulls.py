@@ -20,7 +20,7 @@ from proxy.pull.relayed_headers import retry_after
 from proxy.pull.streaming import ClientGone, Interruptible, StreamCut
 from proxy.pull.upstream_answer import UpstreamAnswer, refusal_headers
 from proxy.pull.upstream_words import UpstreamWords, words_of
-from proxy.services import ProxyServices, identity_of
+from proxy.services import ProxyServices
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import Result
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, passed
@@ -63,7 +63,7 @@ class Pulls:
         exchange.subject = subject
         decision = exchange.decision.extended(passed(Gate.TOKEN))
         parts = self._parts
-        authorization = authorize(decision, identity_of(subject), path.registry, path.repository, parts.index, parts.moment())
+        authorization = authorize(decision, subject.identity, path.registry, path.repository, parts.index, parts.moment())
         if authorization.decision.allowed and not subject.opens(path.client_name):
             # Only when a better token would open it: else its reason (not entitled, revoked) is what the person must read.
             detail = f"the access token has no scope to pull {path.client_name}"
@@ -106,11 +106,11 @@ class _Pull:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._access = UpstreamAccess(subject.workspace, authorization.credential, authorization.secret)
-        turn = parts.documents.turn(subject.workspace)
+        self._access = UpstreamAccess(subject.identity.workspace, authorization.credential, authorization.secret)
+        turn = parts.documents.turn(subject.identity.workspace)
         self._answer = UpstreamAnswer(parts.upstreams, parts.telemetry, turn, exchange, path, self._access, scope)
         self._interruptible = Interruptible(receive, self._answer.close)
-        self._stream = OpenStream(subject.workspace, self._refusal_now, self._cut)
+        self._stream = OpenStream(subject.identity.workspace, self._refusal_now, self._cut)
         self._outgoing: Outgoing | None = scope.get("extensions", {}).get("akua.outgoing")
         self._refusal: GateResult | None = None  # the upstream's, answered in full
 
@@ -158,7 +158,7 @@ class _Pull:
         parts, path = self._parts, self._path
         # Of these gates alone: an upstream's refusal that is being answered is none of theirs.
         asked = Decision(self._exchange.decision.id, ())
-        again = authorize(asked, identity_of(self._subject), path.registry, path.repository, parts.index, parts.moment())
+        again = authorize(asked, self._subject.identity, path.registry, path.repository, parts.index, parts.moment())
         return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
 
     async def _tell(self, headers: Mapping[str, str], words: UpstreamWords | None = None, *, status: int = 0) -> None:

@@ -67,7 +67,7 @@ class Refusals:
 
     async def _record(self, exchange: Exchange) -> None:
         subject = exchange.subject
-        source = (subject.workspace, subject.install_uid) if subject else UNKNOWN
+        source = (subject.identity.workspace, subject.identity.uid) if subject else UNKNOWN
         outcome = exchange.outcome(Result.REFUSED, exchange.decision.refusal)
         if not self.repeats.takes(source):
             if subject is None:

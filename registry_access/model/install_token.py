@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from registry_access.model.errors import InvalidToken
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.signed_token import TokenKind, integer_claim, sign_token, text_claim, verify_token
 from registry_access.model.signing_key import SigningKey, VerificationKeys
 
@@ -20,10 +21,7 @@ INSTALL_TOKEN = TokenKind("akua-install+jwt", "registry.akua.dev/install-sync", 
 class InstallTokenClaims:
     """Verified (or about to be signed) claims. Times are epoch seconds; `audience` is the proxy's host."""
 
-    workspace: str
-    install: str
-    install_uid: str
-    generation: int
+    identity: InstallIdentity
     token_id: str
     issued_at: int
     expires_at: int
@@ -44,13 +42,13 @@ def verify_install_token(token: str, keys: VerificationKeys, *, audience: str, n
 def install_payload(claims: InstallTokenClaims) -> dict[str, object]:
     """The claims as JSON members, without the issuer."""
     return {
-        "sub": f"install:{claims.workspace}/{claims.install}",
+        "sub": f"install:{claims.identity.workspace}/{claims.identity.install}",
         "aud": claims.audience,
         "iat": claims.issued_at,
         "exp": claims.expires_at,
         "jti": claims.token_id,
-        "uid": claims.install_uid,
-        "gen": claims.generation,
+        "uid": claims.identity.uid,
+        "gen": claims.identity.generation,
     }
 
 
@@ -61,10 +59,7 @@ def install_claims(payload: dict[str, object]) -> InstallTokenClaims:
     if prefix != "install" or not workspace or not install or "/" in install:
         raise InvalidToken("claims")
     return InstallTokenClaims(
-        workspace=workspace,
-        install=install,
-        install_uid=text_claim(payload, "uid"),
-        generation=integer_claim(payload, "gen"),
+        InstallIdentity(workspace, install, text_claim(payload, "uid"), integer_claim(payload, "gen")),
         token_id=text_claim(payload, "jti"),
         issued_at=integer_claim(payload, "iat"),
         expires_at=integer_claim(payload, "exp"),

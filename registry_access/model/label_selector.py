@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 Anchor = tuple[str, str | None]  # a label's key and value; None for any value
@@ -23,6 +23,10 @@ class Requirement:
     key: str
     operator: Operator
     values: tuple[str, ...] = ()
+    _among: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_among", frozenset(self.values))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         present = self.key in labels
@@ -30,7 +34,7 @@ class Requirement:
             return present
         if self.operator is Operator.DOES_NOT_EXIST:
             return not present
-        listed = present and labels[self.key] in self.values
+        listed = present and labels[self.key] in self._among
         return listed if self.operator is Operator.IN else not listed
 
 
@@ -90,8 +94,5 @@ EVERYTHING = LabelSelector()
 
 def _excludes(first: LabelSelector, second: LabelSelector) -> bool:
     """Whether a matchLabels pair of `first` contradicts an expression of `second` on the same key."""
-    return any(
-        requirement.key == key and not requirement.matches({key: value})
-        for key, value in first.match_labels
-        for requirement in second.match_expressions
-    )
+    required = dict(first.match_labels)
+    return any(each.key in required and not each.matches(required) for each in second.match_expressions)

@@ -43,6 +43,9 @@ OPTIONAL_NAMES: Mapping[CredentialType, tuple[str, ...]] = {
     CredentialType.AWS: ("region", "session_token"),
     CredentialType.ANONYMOUS: (),
 }
+# All of them, and those whose values are secret: a user's name or a URL may be read.
+KNOWN_NAMES = frozenset(name for names in (*REQUIRED_NAMES.values(), *OPTIONAL_NAMES.values()) for name in names)
+SECRET_NAMES = KNOWN_NAMES - {"username", "client_id", "token_url", "access_key_id", "scopes", "region"}
 # A process-wide key: equal fingerprints mean equal values, and a fingerprint in a log gives nothing to guess against.
 _FINGERPRINT_KEY = secrets.token_bytes(32)
 
@@ -75,6 +78,12 @@ def version_secret_name(secret_name: str, version: str | int) -> str:
     return f"{secret_name}-v{version}"
 
 
+def base_of(holder: Secret) -> str:
+    """The workspace secret that a Secret is a version of, "" when it is none. Its label alone does not make it one."""
+    name, version = holder.metadata.labels.get(SECRET_LABEL, ""), holder.metadata.labels.get(VERSION_LABEL, "")
+    return name if name and version and holder.metadata.name == version_secret_name(name, version) else ""
+
+
 def state_of_version(holder: Secret) -> VersionState:
     """A version Secret's state; one that says nothing is enabled, one that says anything unknown is disabled."""
     stated = holder.metadata.annotations.get(VERSION_STATE_ANNOTATION, VersionState.ENABLED)
@@ -92,7 +101,7 @@ def resolve_secret(credential: RegistryCredential, lookup: Callable[[str], Secre
     head = lookup(name)
     if head is None:
         return SecretProblem(
-            Reason.SECRET_MISSING, f"workspace {credential.workspace} has no secret {name}; `akua credential add` makes one"
+            Reason.SECRET_MISSING, f"workspace {credential.workspace} has no secret {name}; add one with `akua credential add`"
         )
     version = head.metadata.annotations.get(CURRENT_VERSION_ANNOTATION)
     if version is None:

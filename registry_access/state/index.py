@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from registry_access.model.entitlement import Entitlement, entitlement_of
 from registry_access.model.resources import (
@@ -25,6 +25,7 @@ from registry_access.model.resources import (
     Secret,
 )
 from registry_access.model.resources.metadata import RESERVED_NAMESPACES, WORKSPACE_LABEL
+from registry_access.model.workspace_secret import base_of
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R", Namespace, Secret, RegistryCredential, Product, Install, PullGrant)
@@ -68,6 +69,8 @@ class ResourceIndex:
         self._credentials: dict[tuple[str, str], tuple[RegistryCredential, ...]] = {}
         self._grants: dict[str, tuple[PullGrant, ...]] = {}
         self._workspaces: dict[str, None] = {}
+        self._naming: dict[tuple[str, str], set[Key]] = {}  # workspace and secretName: the credentials
+        self._versions: dict[tuple[str, str], dict[Key, Secret]] = {}  # workspace and workspace secret: its version Secrets
         self._subscribers: dict[object, tuple[frozenset[Kind] | None, Subscriber]] = {}
 
     def get(self, key: Key) -> Resource | None:
@@ -91,6 +94,15 @@ class ResourceIndex:
 
     def secret(self, namespace: str, name: str) -> Secret | None:
         return self._find(Kind.SECRET, Secret, namespace, name)
+
+    def is_named(self, workspace: str, secret: str) -> bool:
+        """Whether a credential of the workspace names this workspace secret."""
+        return (workspace, secret) in self._naming
+
+    def secrets_behind(self, workspace: str, name: str) -> Sequence[Secret]:
+        """The Secret of that name and the versions of it."""
+        head = self.secret(workspace, name)
+        return [*([head] if head else []), *self._versions.get((workspace, name), {}).values()]
 
     def credential(self, workspace: str, name: str) -> RegistryCredential | None:
         return self._find(Kind.REGISTRY_CREDENTIAL, RegistryCredential, workspace, name)
@@ -160,7 +172,7 @@ class ResourceIndex:
     def put(self, resource: Resource, key: Key | None = None) -> None:
         """For adapters. Adds or replaces an object; the same resource version again is nothing new.
 
-        Another UID under the same name is told as a deletion and an addition, because that is what happened. `key`: the object's,
+        Another UID under the same name is announced as a deletion and an addition. `key`: the object's,
         where the caller holds it anyway, so that there need not be two.
         """
         key = key or resource.key
@@ -208,6 +220,10 @@ class ResourceIndex:
                     logger.exception("a subscriber failed on a change of %s", change.key)
 
     def _list(self, resource: Resource) -> None:
+        if isinstance(resource, RegistryCredential) and resource.secret_name is not None:
+            self._naming.setdefault((resource.workspace, resource.secret_name), set()).add(resource.key)
+        elif isinstance(resource, Secret) and (base := base_of(resource)):
+            self._versions.setdefault((resource.metadata.namespace, base), {})[resource.key] = resource
         if isinstance(resource, RegistryCredential) and not resource.deleting:
             _insert(self._credentials, (resource.metadata.namespace, resource.registry), resource)
         elif isinstance(resource, PullGrant) and not resource.deleting:
@@ -216,6 +232,10 @@ class ResourceIndex:
             self._workspaces[resource.metadata.name] = None
 
     def _unlist(self, resource: Resource) -> None:
+        if isinstance(resource, RegistryCredential) and resource.secret_name is not None:
+            _discard(self._naming, (resource.workspace, resource.secret_name), resource.key)
+        elif isinstance(resource, Secret) and (base := base_of(resource)):
+            _discard(self._versions, (resource.metadata.namespace, base), resource.key)
         if isinstance(resource, RegistryCredential):
             _drop(self._credentials, (resource.metadata.namespace, resource.registry), resource)
         elif isinstance(resource, PullGrant):
@@ -234,6 +254,18 @@ def _insert(groups: dict[Group, tuple[Member, ...]], group: Group, member: Membe
     members = list(groups.get(group, ()))
     members.append(member)
     groups[group] = tuple(sorted(members, key=lambda item: item.metadata.name))
+
+
+def _discard(groups: dict[Group, Any], group: Group, key: Key) -> None:
+    members = groups.get(group)
+    if members is None:
+        return
+    if isinstance(members, set):
+        members.discard(key)
+    else:
+        members.pop(key, None)
+    if not members:
+        del groups[group]
 
 
 def _drop(groups: dict[Group, tuple[Member, ...]], group: Group, member: Member) -> None:

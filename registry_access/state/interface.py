@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from registry_access.model.errors import InvalidManifest
-from registry_access.model.resources import Key, Resource
+from registry_access.model.resources import Key, Kind, Resource
+from registry_access.state.event_recorder import EventWriter
 from registry_access.state.index import ResourceIndex
+from registry_access.state.leadership import Leadership
+
+if TYPE_CHECKING:
+    from registry_access.state.kubernetes.client.api import KubernetesApi
 
 Manifest = Mapping[str, Any]
 
@@ -18,11 +23,12 @@ class HeldSecrets:
     """How current what is held of a workspace's Secrets is.
 
     `staleness`: seconds since it was last proven, inf when nothing is held. `problem`: why it cannot be proven now, in the
-    server's own words; "" when nothing is wrong.
+    server's own words; "" when nothing is wrong. `withheld`: why some are not held although they are named.
     """
 
     staleness: float
     problem: str = ""
+    withheld: str = ""
 
 
 class StateStore(Protocol):
@@ -51,6 +57,14 @@ class StateStore(Protocol):
         """How current the Secrets of a workspace are."""
         ...
 
+    def unreadable_workspaces(self, limit: float) -> int:
+        """How many workspaces have Secrets that were not proven current for `limit` seconds."""
+        ...
+
+    def secret_bytes(self) -> int:
+        """Bytes of base64 that are held of all workspaces' Secrets, where that is bounded."""
+        ...
+
     def problems(self) -> Sequence[InvalidManifest]:
         """Manifests that cannot be used now; the last good version of what they held is served."""
         ...
@@ -60,6 +74,32 @@ class StateStore(Protocol):
         ...
 
     async def stop(self) -> None: ...
+
+    @property
+    def api(self) -> KubernetesApi | None:
+        """The cluster that the state lives in; None for a folder."""
+        ...
+
+    @property
+    def holds_deleted(self) -> bool:
+        """Whether a deleted object stays until its finalizers are gone."""
+        ...
+
+    def event_writer(self, controller: str, instance: str) -> EventWriter:
+        """Where Events of the objects in it are kept; `controller` and `instance` are the part of us that writes them."""
+        ...
+
+    def leadership(self, name: str) -> Leadership:
+        """Of all processes that share the state, one at a time leads in what `name` says."""
+        ...
+
+    def control_plane_id(self) -> str:
+        """What tells objects of this control plane from another's. Raises StateUnavailable when nothing was set up yet."""
+        ...
+
+    async def refresh(self, kind: Kind) -> None:
+        """Reads a kind again, where nothing is watched that would bring its changes. Raises StateUnavailable."""
+        ...
 
     async def read(self, key: Key) -> Resource:
         """The object as it is now, past the index."""

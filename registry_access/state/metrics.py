@@ -12,6 +12,12 @@ class StateMetrics(MetricSet):
         super().__init__()
         self.state_staleness = self._gauge("akua_state_staleness_seconds", "Age of the last proof that the state is current.")
         self.state_problems = self._gauge("akua_state_problems", "Manifests that cannot be used.")
+        self.secret_bytes = self._gauge(
+            "akua_workspace_secret_bytes", "Bytes of base64 held of all workspaces' Secrets, each within its maximum."
+        )
+        self.workspaces_unreadable = self._gauge(
+            "akua_workspaces_unreadable", "Workspaces whose Secrets cannot be read, so that their pulls are refused."
+        )
         self.events = self._counter(
             "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
         )

@@ -55,6 +55,7 @@ async def open_store(
         optional_secrets=system_secrets.optional if system_secrets else (),
         pull_secrets=Kind.PULL_GRANT in kinds,
         kubeconfigs_only=kubeconfigs_only,
+        secrets_maximum=settings.workspace_secrets_maximum,
         on_problem=_log_problem,
     )
 

@@ -21,8 +21,8 @@ import httpx
 from registry_access.audit.trail import sql_trail
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
-from registry_access.state.kubernetes.api import MERGE_PATCH, METADATA_LIST, KubernetesApi
-from registry_access.state.kubernetes.resource_path import Scope, collection_path
+from registry_access.state.kubernetes.client.api import MERGE_PATCH, METADATA_LIST, KubernetesApi
+from registry_access.state.kubernetes.client.resource_path import Scope, collection_path
 from tests.bench.api_server import compare, serving_loopback
 from tests.bench.connection import Connection, trusting_anyone
 from tests.bench.processes import Served

@@ -15,7 +15,7 @@ from control.install import pod_search
 from control.session import Session
 from registry_access.settings import load_settings
 from registry_access.state.kubernetes import KubernetesStore
-from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
+from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from tests.integration.test_install_sync import namespaces
 from tests.integration.test_remote_removal import send_far
 from tests.integration.test_resync import akua

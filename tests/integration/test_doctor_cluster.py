@@ -17,7 +17,7 @@ from control.doctor.cluster import order
 from control.doctor.cluster.order import cluster_checks
 from registry_access.runtime.certificate_authority import CertificateAuthority
 from registry_access.settings import load_settings
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.client.access import ClusterAccess
 from tests.support.akua_process import AKUA
 from tests.support.cluster import until
 from tests.support.cluster_process import ClusterProcess, cluster_process

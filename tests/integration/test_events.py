@@ -12,6 +12,7 @@ import pytest
 
 from programs.telemetry import Telemetry
 from proxy.assembly import Proxy, start_proxy
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
 from registry_access.settings import Settings
@@ -57,7 +58,7 @@ async def proxy(store: KubernetesStore, keys: SigningKeys, tmp_path: Path) -> As
 
 def token(keys: SigningKeys, install: str, uid: str) -> str:
     now = int(time.time())
-    claims = InstallTokenClaims("acme", install, uid, 1, f"tok_{install}_1", now, now + 3600, HOST)
+    claims = InstallTokenClaims(InstallIdentity("acme", install, uid, 1), f"tok_{install}_1", now, now + 3600, HOST)
     return mint_install_token(claims, keys.active(now))
 
 
@@ -106,7 +107,7 @@ async def test_what_happens_in_a_namespace_that_goes_is_dropped(
     await until(lambda: store.index.install("passing", "shop") is not None)
     control_plane.kubectl("delete", "namespace", "passing", "--wait=false")
     now = int(time.time())
-    claims = InstallTokenClaims("passing", "shop", shop.metadata.uid, 1, "tok_shop_1", now, now + 3600, HOST)
+    claims = InstallTokenClaims(InstallIdentity("passing", "shop", shop.metadata.uid, 1), "tok_shop_1", now, now + 3600, HOST)
     await pull(proxy, mint_install_token(claims, keys.active(now)))
     await until(lambda: not proxy.events._series)
     # No controllers run here: the namespace would stay as it is.

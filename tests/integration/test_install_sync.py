@@ -87,7 +87,7 @@ async def test_kubectl_apply_is_all_it_takes(cluster: ControlPlane) -> None:
         config = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
         keys = PublishedKeys(store.index).keys()
         claims = verify_install_token(config["auths"][HOST]["password"], keys, audience=HOST, now=time.time())
-        assert (claims.workspace, claims.install) == ("acme", "shop")
+        assert (claims.identity.workspace, claims.identity.install) == ("acme", "shop")
         # Somebody widens the grant and loosens its selector; neither stays.
         patch = '{"spec": {"images": ["ghcr.io/acme/app", "ghcr.io/*"], "podSelector": {"matchLabels": {"more": "x"}}}}'
         cluster.kubectl("-n", "shop-prod", "patch", "pullgrant", "shop", "--type", "merge", "-p", patch)

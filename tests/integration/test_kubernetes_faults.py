@@ -12,7 +12,7 @@ import pytest
 
 from registry_access.model.resources import Install, Key, Kind
 from registry_access.state.kubernetes import KubernetesStore
-from registry_access.state.kubernetes.access import TokenFile
+from registry_access.state.kubernetes.client.access import TokenFile
 from tests.integration.test_kubernetes_state import clean_cluster
 from tests.support.fault_proxy import FaultProxy, running_fault_proxy
 from tests.support.kubernetes import ControlPlane, control_plane

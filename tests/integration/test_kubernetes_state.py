@@ -9,7 +9,7 @@ import pytest
 
 from registry_access.model.resources import Key, Kind
 from registry_access.state.kubernetes import KubernetesApi, KubernetesStore
-from registry_access.state.kubernetes.resource_path import collection_path
+from registry_access.state.kubernetes.client.resource_path import collection_path
 from tests.support.kubernetes import ControlPlane, control_plane
 from tests.support.state_conformance import (
     WORKSPACE,

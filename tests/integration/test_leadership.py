@@ -12,7 +12,7 @@ import pytest
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound
 from registry_access.state.directory.leadership import FolderLeadership
-from registry_access.state.kubernetes.api import Unavailable
+from registry_access.state.kubernetes.client.api import Unavailable
 from registry_access.state.kubernetes.leader_election import LeaderElection, LeaseTimes
 from registry_access.state.leadership import Leadership
 from tests.support.state_conformance import until

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from registry_access.state.kubernetes.foreign_kubeconfig import foreign_access
+from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.polled_store import PolledStore
 from tests.integration.test_install_sync import INSTALL, condition, grant, namespaces, webhook_replica
 from tests.support.kubernetes import ControlPlane, control_plane, running_control_plane, running_controllers

@@ -9,8 +9,8 @@ from typing import Any, cast
 from control.doctor.cluster.view import ClusterView, Look
 from control.doctor.finding import Check
 from registry_access.model.errors import NotFound
-from registry_access.state.kubernetes.api import KubernetesApi, Unavailable
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
+from registry_access.state.kubernetes.client.resource_path import Scope
 
 Manifest = dict[str, Any]
 SYSTEM = "/api/v1/namespaces/akua-system"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -71,8 +72,10 @@ class Remotes:
 
     def __init__(self) -> None:
         self.by_config: dict[bytes, RemoteFolder] = {}
+        self.connected: list[tuple[bytes, bool]] = []  # and whether in the thread of the loop
 
     def connect(self, config: bytes) -> RemoteFolder:
+        self.connected.append((config, threading.current_thread() is threading.main_thread()))
         if config not in self.by_config:
             raise InvalidInput("'exec' is refused", field="user", remedy="it would run a command here")
         return self.by_config[config]

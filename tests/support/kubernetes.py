@@ -20,7 +20,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.client.access import ClusterAccess
 from tests.support.ports import free_port
 from tests.support.programs import requires_program
 

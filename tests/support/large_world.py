@@ -24,7 +24,7 @@ from registry_access.model.resources.metadata import (
     WORKSPACE_LABEL,
 )
 from registry_access.state.interface import StateStore
-from registry_access.state.kubernetes.access import ClusterAccess
+from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish
 from webhook.install_sync.compilation import place, provision

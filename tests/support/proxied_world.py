@@ -17,6 +17,7 @@ from demo_registry.registry import UpstreamRegistry
 from programs.telemetry import Telemetry
 from proxy.assembly import Proxy, start_proxy
 from registry_access.audit.interface import AuditQuery, AuditRow
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token
 from registry_access.runtime.health import Health
 from registry_access.settings import Settings
@@ -61,7 +62,8 @@ class World:
 
     def token(self, name: str, uid: str, **changes: Any) -> str:
         now = int(time.time())
-        claims = InstallTokenClaims(WORKSPACE, name, uid, 1, f"tok_{name}_0001", now, now + 3600, self.proxy.services.host)
+        identity = InstallIdentity(WORKSPACE, name, uid, 1)
+        claims = InstallTokenClaims(identity, f"tok_{name}_0001", now, now + 3600, self.proxy.services.host)
         return mint_install_token(replace(claims, **changes), self.keys.active(now))
 
     async def pull(self, token: str, path: str, method: str = "GET", **headers: str) -> httpx.Response:

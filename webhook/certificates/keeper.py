@@ -27,7 +27,7 @@ from registry_access.model.resources.metadata import MANAGED_BY_LABEL, SYSTEM_NA
 from registry_access.runtime.certificate_authority import certificates_in, has_issued
 from registry_access.state.index import Change
 from registry_access.state.interface import StateStore
-from registry_access.state.kubernetes.raw_objects import SERVICE, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import SERVICE, RawObjects
 from registry_access.state.signing_keys import ROTATE_ANNOTATION
 from webhook.certificates.authorities import Authorities, RotationTimes
 from webhook.certificates.publication import CERTIFICATE_MANAGER, LABELS, Publication

@@ -1,4 +1,4 @@
-"""Which installs a change concerns. What it costs depends on how many those are, not on how many there are."""
+"""Which installs a change affects. The cost depends on how many those are, not on how many exist."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _asked(namespace: Namespace | None) -> str:
 
 
 def _matters(change: Change) -> bool:
-    """A status of our own making is no reason to look again."""
+    """Ignores changes of the status, which is ours."""
     before, after = change.before, change.after
     return not isinstance(before, Install) or not isinstance(after, Install) or _asks(before) != _asks(after)
 

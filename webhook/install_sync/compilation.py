@@ -7,13 +7,14 @@ grant they would go to the upstream with no credential and fail with a riddle.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.label_selector import LabelSelector
 from registry_access.model.resources import Install, Namespace, Product
+from registry_access.model.resources.install import Target
 from registry_access.model.resources.metadata import API_VERSION
 from webhook.install_sync.minting import DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE, docker_config
 from webhook.install_sync.ownership import ownership, pull_secret_name
@@ -39,21 +40,28 @@ class Provision:
     grant: Mapping[str, Any] | None
 
 
+def chosen(target: Target, namespaces: Iterable[Namespace], takes: Callable[[Namespace], bool]) -> Sequence[str]:
+    """The names of those among `namespaces` that a target chooses and that take it; the one that it names, whatever is known."""
+    if target.namespace is not None:
+        return [target.namespace]
+    selector = target.namespace_selector
+    matched = (space for space in namespaces if selector is None or selector.matches(space.metadata.labels))
+    return [space.metadata.name for space in matched if takes(space) and not space.is_reserved]
+
+
+def add_placements(placed: dict[str, Placement], target: Target, namespaces: Iterable[str]) -> None:
+    """The first target that chooses a namespace decides which of its pods."""
+    for namespace in sorted(namespaces):
+        placed.setdefault(namespace, Placement(namespace, target.pod_selector))
+
+
 def place(
     install: Install, namespaces: Collection[Namespace], takes: Callable[[Namespace], bool] = lambda namespace: True
 ) -> Sequence[Placement]:
     """Where `install` goes: named namespaces whatever is known of them here, selected ones by their labels if `takes` says so."""
     placed: dict[str, Placement] = {}
     for target in install.targets:
-        if target.namespace is not None:
-            found = [target.namespace]
-        else:
-            selector = target.namespace_selector
-            matched = (space for space in namespaces if selector is None or selector.matches(space.metadata.labels))
-            found = [space.metadata.name for space in matched if takes(space) and not space.is_reserved]
-        for namespace in sorted(found):
-            # The first target that names a namespace decides which of its pods.
-            placed.setdefault(namespace, Placement(namespace, target.pod_selector))
+        add_placements(placed, target, chosen(target, namespaces, takes))
     return tuple(placed.values())
 
 

@@ -1,7 +1,7 @@
-"""Install tokens: one per install, the same in every target, minted anew only when there is a reason to.
+"""Install tokens: one per install, the same in every target, replaced only for a reason.
 
-One token per install keeps the pull Secrets of all targets equal, so a pull from any of them is the same install's; what tells
-the targets apart in the audit trail is the node that asks. The token in a pull Secret is kept as long as it is this install's, of
+One token per install keeps the pull Secrets of all targets equal, so a pull from any of them is the same install's. The audit
+trail tells targets apart by the node that pulls. The token in a pull Secret is kept as long as it is this install's, of
 the current generation and a current key, and less than two thirds of its life are over: then it is replaced, and the old one
 stays good until it expires.
 """
@@ -64,10 +64,7 @@ class Minting:
     def mint(self, install: Install, keys: SigningKeys, now: float) -> InstallToken:
         """A new token. An install's own `expiresAt` is asked at every pull, so it need not shorten its tokens."""
         claims = InstallTokenClaims(
-            workspace=install.workspace,
-            install=install.metadata.name,
-            install_uid=install.metadata.uid,
-            generation=install.token_generation,
+            install.identity,
             token_id="tok_" + secrets.token_hex(12),
             issued_at=int(now),
             expires_at=int(now + self.lifetime),
@@ -81,15 +78,9 @@ class Minting:
         except InvalidToken:
             return None
         found = InstallToken(claims, token)
-        same = (claims.workspace, claims.install, claims.install_uid, claims.generation) == (
-            install.workspace,
-            install.metadata.name,
-            install.metadata.uid,
-            install.token_generation,
-        )
         # One that was minted when a longer lifetime was set is replaced: keys are retired by the lifetime that is set now.
         in_bounds = claims.expires_at - claims.issued_at <= math.ceil(self.lifetime)
-        return found if same and in_bounds and now < found.renew_at else None
+        return found if claims.identity == install.identity and in_bounds and now < found.renew_at else None
 
 
 def docker_config(host: str, install: str, token: str) -> bytes:

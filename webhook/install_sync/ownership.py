@@ -47,7 +47,7 @@ def made_by(resource: Resource, control_plane: str) -> bool:
 
 
 def belongs_to(resource: Resource, install: Install, control_plane: str) -> bool:
-    """Whether `install` may write over it: it bears its UID, or its name from this control plane (an install made anew)."""
+    """Whether `install` may write over it: it bears its UID, or its name from this control plane (the install was recreated)."""
     if resource.metadata.annotations.get(INSTALL_UID_ANNOTATION) == install.metadata.uid:
         return True
     return made_by(resource, control_plane) and owner_of(resource) == (install.workspace, install.metadata.name)

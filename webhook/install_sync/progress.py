@@ -1,4 +1,4 @@
-"""One look at an install that goes to many namespaces: what was done, and how far it is, told now and then."""
+"""The progress of one reconciliation that writes many namespaces, reported from time to time."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ class Progress:
             found = Findings((self._ready, syncing_condition(self.install, done, self._total)))
             self.install = await self._reporting.report(self.install, found)
         except StateError:
-            return  # the end is told, or tried again
+            return  # the final status is written, or retried

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,11 +11,12 @@ from registry_access.model.errors import AkuaError, Conflict, InvalidManifest, N
 from registry_access.model.resources import Install, Key, Kind, Product, PullGrant, Resource, Secret, TargetStatus
 from webhook.install_sync.admittance import Admittance
 from webhook.install_sync.cluster import TargetCluster
-from webhook.install_sync.compilation import Placement, Provision, place, provision
+from webhook.install_sync.compilation import Placement, Provision, add_placements, chosen, provision
 from webhook.install_sync.minting import DOCKER_CONFIG_TYPE, InstallToken
 from webhook.install_sync.ownership import belongs_to, made_by, owner_of
 
 logger = logging.getLogger(__name__)
+_CHOSEN_AT_ONCE = 250  # namespaces that a selector is tried on in one turn of the loop
 _NAME_MAXIMUM = 63  # of a label's value
 
 
@@ -28,10 +30,23 @@ class Provisioner:
         self.control_plane = control_plane
         self._admittance = admittance or Admittance()
 
-    def placements(self, cluster: TargetCluster, install: Install) -> Sequence[Placement]:
-        """Where `install` is to be in `cluster`; of namespaces that do not take it those that it names, so that this is told."""
-        admittance = self._admittance_of(cluster)
-        return place(install, cluster.namespaces_for(install), lambda namespace: admittance.takes(namespace, install.workspace))
+    async def placements(self, cluster: TargetCluster, install: Install) -> Sequence[Placement]:
+        """Where `install` belongs in `cluster`, including named namespaces that do not take it, so that its status reports them.
+
+        Selectors are a tenant's and may be a megabyte, so the event loop gets a turn in between.
+        """
+        admittance, placed = self._admittance_of(cluster), dict[str, Placement]()
+        namespaces = tuple(cluster.namespaces_for(install))
+        for target in install.targets:
+            found: list[str] = []
+            for start in range(0, max(len(namespaces), 1), _CHOSEN_AT_ONCE):
+                some = namespaces[start : start + _CHOSEN_AT_ONCE]
+                found += chosen(target, some, lambda namespace: admittance.takes(namespace, install.workspace))
+                if target.namespace is not None:
+                    break
+                await asyncio.sleep(0)
+            add_placements(placed, target, found)
+        return tuple(placed.values())
 
     def refusal(self, cluster: TargetCluster, install: Install, namespace: str) -> str:
         """Why nothing of `install` may be in a namespace; "" when it may."""
@@ -59,10 +74,11 @@ class Provisioner:
         *,
         anyway: bool = False,
     ) -> tuple[TargetStatus, bool]:
-        """Secret, then grant, in one namespace; and whether anything was written. `anyway`: what looks right is written too.
+        """Writes Secret, then grant, in one namespace; the second value says whether anything was written. `anyway`: also writes
+        objects that look correct.
 
-        What stands in the way is in the status, for good (a name that is taken). Raises StateUnavailable or Conflict when trying
-        again may help.
+        A lasting problem (such as a name that is taken) is in the status. Raises StateUnavailable or Conflict when a retry may
+        help.
         """
         problem = _hopeless(cluster, install, placement) or self.refusal(cluster, install, placement.namespace)
         if problem:

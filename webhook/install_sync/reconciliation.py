@@ -1,4 +1,4 @@
-"""One install made so: what it should have in its cluster is there, what it should not is gone, the status tells."""
+"""Reconciles one install: writes what its cluster should have, removes what it should not, and reports in the status."""
 
 from __future__ import annotations
 
@@ -96,9 +96,13 @@ class Reconciler:
             await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))
             return Outcome(problem="" if isinstance(error, InvalidInput) else str(error))
         if install.kubeconfig_secret:
-            install = await self._removal.mark(install, install.kubeconfig_secret)
+            try:
+                install = await self._removal.mark(install, install.kubeconfig_secret)
+            except InvalidInput as error:
+                await self._report(install, Findings((ready, cluster_condition(install, error)), answered=answered))
+                return Outcome()
         token = self._token(install, cluster)
-        placements = self._provisioner.placements(cluster, install)
+        placements = await self._provisioner.placements(cluster, install)
         progress = Progress(self._reporting, install, ready, len(placements))
         problem = ""
         for placement in placements:
@@ -126,7 +130,7 @@ class Reconciler:
         return Outcome(min(again), problem)
 
     async def _withdraw(self, install: Install, problem: str, answered: SyncRequest | None) -> Outcome:
-        """Takes back everything of an install whose namespace is not a workspace (any more): it has no token and no grant."""
+        """Removes everything of an install whose namespace is not a workspace, or no longer: it has no token and no grants."""
         self._last.pop((install.workspace, install.metadata.name), None)
         left = ""
         try:

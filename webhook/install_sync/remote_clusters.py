@@ -16,6 +16,7 @@ from webhook.install_sync.cluster import ObjectStore, TargetCluster
 KUBECONFIG_KEYS = ("kubeconfig", "value")  # the second is how Cluster API names it
 _RECHECK_SECONDS = 60.0
 _LINGER_SECONDS = 900.0
+_REFUSED_MAXIMUM = 1024
 
 
 class RemoteStore(ObjectStore, Protocol):
@@ -31,7 +32,7 @@ class RemoteStore(ObjectStore, Protocol):
     async def close(self) -> None: ...
 
 
-Connect = Callable[[bytes], RemoteStore]  # from a kubeconfig; raises InvalidInput
+Connect = Callable[[bytes], RemoteStore]  # from a kubeconfig, in a thread; raises InvalidInput
 
 
 def kubeconfig_in(secret: Secret) -> bytes:
@@ -51,13 +52,13 @@ class _Connected:
 
 
 class KnownClusters:
-    """One connection per kubeconfig Secret, made anew when the Secret changes.
+    """One connection per kubeconfig Secret, replaced when the Secret changes.
 
-    Nothing announces changes in a remote cluster: each install there is looked at every minute, which also mends drift and
+    Nothing announces changes in a remote cluster: each install there is checked every minute, which also repairs drift and
     finds namespaces that a selector now matches.
 
-    A connection outlives its Secret by a quarter of an hour, for clearing up only: who deletes a workspace deletes its Secrets
-    together with its installs.
+    A connection outlives its Secret by 15 minutes, for clearing up only: deleting a workspace deletes its Secrets together with
+    its installs.
     """
 
     def __init__(self, store: StateStore, local: TargetCluster, connect: Connect) -> None:
@@ -66,6 +67,7 @@ class KnownClusters:
         self._connect = connect
         self._connected: dict[tuple[str, str], _Connected] = {}
         self._gone: dict[tuple[str, str], float] = {}  # monotonic time at which a connection was seen without its Secret
+        self._refused: dict[tuple[str, str], tuple[Secret, InvalidInput]] = {}  # not looked at again until it changes
         self._closing: set[asyncio.Task[None]] = set()
 
     async def of(self, install: Install) -> TargetCluster:
@@ -76,15 +78,16 @@ class KnownClusters:
         secret = await self._secret(name)
         if secret is None:
             self._linger(name)
+            self._refused.pop(name, None)
             raise InvalidInput(f"Secret {'/'.join(name)} does not exist", remedy="create it, with a kubeconfig below kubeconfig")
-        return self._reach(name, secret)
+        return await self._reach(name, secret)
 
     async def to_clear(self, workspace: str, secret: str) -> TargetCluster:
         """See `ClustersToClear`."""
         name = (workspace, secret)
         found = await self._secret(name)
         if found is not None:
-            return self._reach(name, found)
+            return await self._reach(name, found)
         self._linger(name)
         if name not in self._connected:
             raise NotFound(f"Secret {workspace}/{secret} does not exist")
@@ -109,16 +112,33 @@ class KnownClusters:
             raise StateUnavailable(f"Secret {'/'.join(name)} cannot be read")
         return read
 
-    def _reach(self, name: tuple[str, str], secret: Secret) -> TargetCluster:
+    async def _reach(self, name: tuple[str, str], secret: Secret) -> TargetCluster:
         self._gone.pop(name, None)
-        known = self._connected.get(name)
-        if known is not None and known.secret.data == secret.data:
-            return known.cluster
+        if (known := self._known(name, secret)) is not None:
+            return known
+        if (refused := self._refused.get(name)) is not None and refused[0].data == secret.data:
+            raise refused[1].with_traceback(None)
+        try:
+            # A tenant's text and certificates are parsed in a thread: no pod and no other install waits for that.
+            store = await asyncio.to_thread(self._connect, kubeconfig_in(secret))
+        except InvalidInput as error:
+            self._drop(name)
+            self._refused[name] = (secret, error)
+            while len(self._refused) > _REFUSED_MAXIMUM:
+                self._refused.pop(next(iter(self._refused)))
+            raise
+        self._refused.pop(name, None)
+        if (known := self._known(name, secret)) is not None:  # another install of the same cluster was faster
+            await store.close()
+            return known
         self._drop(name)
-        store = self._connect(kubeconfig_in(secret))
         made = TargetCluster(store, name="/".join(name), refresh=store.refresh, recheck_seconds=_RECHECK_SECONDS)
         self._connected[name] = _Connected(secret, store, made)
         return made
+
+    def _known(self, name: tuple[str, str], secret: Secret) -> TargetCluster | None:
+        known = self._connected.get(name)
+        return known.cluster if known is not None and known.secret.data == secret.data else None
 
     def _linger(self, name: tuple[str, str]) -> None:
         """Notes that a Secret is gone, and ends the connections of those that have been for long."""

@@ -1,8 +1,8 @@
-"""Of an install that is deleted, or moved to another cluster, nothing stays where it was.
+"""Removes everything of an install that is deleted or moved to another cluster.
 
-In this cluster what was written is found again by its labels, whatever happened meanwhile. In a remote cluster only the install
-says where to look, so one that goes there carries a finalizer. It can hold up nothing for long: it is let go when the remote
-cluster was out of reach for five minutes, and at once when the kubeconfig is gone; what is left behind is then told.
+In this cluster, labels identify what was written, whatever happened in between. In a remote cluster only the install says where
+to look, so such an install has a finalizer. It never blocks for long: it is removed after the remote cluster was unreachable for
+five minutes, and at once when the kubeconfig no longer exists; an Event then lists what is left behind.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from registry_access.model.errors import AkuaError, NotFound
+from registry_access.model.errors import AkuaError, InvalidInput, NotFound
 from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install
+from registry_access.model.resources.install import MAXIMUM_CLUSTERS
 from registry_access.model.resources.metadata import REMOTE_FINALIZER
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
@@ -55,13 +56,21 @@ class Removal:
     async def mark(self, install: Install, secret: str) -> Install:
         """Before anything is written to the remote cluster of `secret`: where to look once the install is deleted.
 
-        Raises StateError; Conflict when it was deleted or changed meanwhile.
+        Raises StateError; Conflict when it was deleted or changed meanwhile; InvalidInput when it is in too many already.
         """
+        known = {*install.status.clusters, secret}
+        if len(known) > MAXIMUM_CLUSTERS:
+            raise InvalidInput(
+                f"the install was sent to {MAXIMUM_CLUSTERS} other clusters, which are not cleared yet: "
+                f"Secrets {', '.join(sorted(install.status.clusters)[:_SHOWN])} and others",
+                field="spec.cluster.kubeconfigSecret",
+                remedy="wait until they are cleared, or delete the install and create another",
+            )
         self._remotes.setdefault(_name(install), set()).add(secret)
         if self.holds and REMOTE_FINALIZER not in install.metadata.finalizers:
             install = await self._with_finalizers(install, (*install.metadata.finalizers, REMOTE_FINALIZER))
         if secret not in install.status.clusters:
-            install = await self._with_clusters(install, {*install.status.clusters, secret})
+            install = await self._with_clusters(install, known)
         return install
 
     async def leave(self, install: Install, stay: TargetCluster | None) -> Install:

@@ -1,4 +1,4 @@
-"""What the sync found, told: the install's status, and Events where it changed or fails."""
+"""Reports what the sync found: in the install's status, and as Events when something changed or fails."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Reporting:
         return written if isinstance(written, Install) else install
 
     def _tell(self, install: Install, found: Findings) -> None:
-        """Failing is told each time, which makes one Event that counts; going well only when it did not before."""
-        before = next((condition for condition in install.status.conditions if condition.type == SYNCED), None)
+        """Every failure is recorded (repeats become one Event with a count), a success only after a failure."""
+        before = install.status.condition(SYNCED)
         for condition in found.conditions:
             if condition.type != SYNCED:
                 continue
@@ -49,7 +49,7 @@ class Reporting:
                 )
             elif before is not None and before.status == "False":
                 self._events.record(
-                    occurrence(install, EventReason.SYNCED, SYNC, f"in order again: {condition.message or condition.reason}")
+                    occurrence(install, EventReason.SYNCED, SYNC, f"synced again: {condition.message or condition.reason}")
                 )
         token = found.token
         if token is not None and token.fresh and install.status.token_id:

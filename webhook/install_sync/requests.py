@@ -1,7 +1,7 @@
-"""A person asks for a sync: the annotation `registry.akua.dev/sync-requested`, on an install or on its workspace's namespace.
+"""A sync on request: the annotation `registry.akua.dev/sync-requested` on an install or on its workspace's namespace.
 
-Any other value than the last one asks. The answer is in the install's status, so that whoever asked can wait for it, and so that
-a new leader knows what is still open.
+A new value is a new request. The install's status has the answer, so that the requester can wait for it and a new leader knows
+which requests are open.
 """
 
 from __future__ import annotations

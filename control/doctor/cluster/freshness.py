@@ -11,8 +11,8 @@ from control.doctor.finding import Check, bad, good, unseen, warning
 from control.duration import span
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.feed import HEARTBEAT_NAME, HEARTBEAT_PREFIX
-from registry_access.state.kubernetes.resource_path import PLURALS
+from registry_access.state.kubernetes.client.resource_path import PLURALS
+from registry_access.state.kubernetes.watch.feed import HEARTBEAT_NAME, HEARTBEAT_PREFIX
 
 _PROXY_WATCHES = frozenset({Kind.NAMESPACE, Kind.REGISTRY_CREDENTIAL, Kind.PRODUCT, Kind.INSTALL})
 _WEBHOOK_WATCHES = frozenset({Kind.NAMESPACE, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})

@@ -12,7 +12,7 @@ from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import StateError
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.settings import Settings
-from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, SERVICE
+from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, MUTATING_WEBHOOKS, SERVICE
 
 PROXY, WEBHOOK, NODE_TRUST = "akua-proxy", "akua-webhook", "akua-node-trust"
 SYNC_LEASE = "akua-install-sync"

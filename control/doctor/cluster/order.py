@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from control.doctor.cluster.admission.registration import registration_checks
 from control.doctor.cluster.admission.slipped import slipped_check
 from control.doctor.cluster.admission.trial_pod import trial_check
-from control.doctor.cluster.admission.webhook_order import webhook_order_check
 from control.doctor.cluster.certificates import certificate_checks
 from control.doctor.cluster.clock import clock_check
 from control.doctor.cluster.deployments import part_checks
@@ -27,7 +26,7 @@ from control.doctor.resources import credential_checks, install_checks, label_ch
 from registry_access.model.errors import StateError
 from registry_access.settings import Settings
 from registry_access.state.cluster_access import cluster_access
-from registry_access.state.kubernetes.api import KubernetesApi
+from registry_access.state.kubernetes.client.api import KubernetesApi
 
 
 async def cluster_checks(settings: Settings, environment: Mapping[str, str], workspace: str = "") -> AsyncIterator[Check]:
@@ -66,7 +65,6 @@ async def _outside(view: ClusterView, settings: Settings, installation: Installa
         *await route_checks(installation, addresses),
         *part_checks(installation),
         *registration_checks(installation),
-        await webhook_order_check(view),
         await trial_check(view, installation.host, state),
         await slipped_check(view, state),
         *await certificate_checks(view, installation, datetime.now(UTC)),

@@ -11,8 +11,8 @@ from control.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.errors import StateError
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import GROUP, SYSTEM_NAMESPACE
-from registry_access.state.kubernetes.raw_objects import ROLE_BINDING
-from registry_access.state.kubernetes.resource_path import PLURALS
+from registry_access.state.kubernetes.client.raw_objects import ROLE_BINDING
+from registry_access.state.kubernetes.client.resource_path import PLURALS
 
 _WORKSPACES_LOOKED_AT = 10
 _AT_ONCE = 8

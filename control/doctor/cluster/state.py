@@ -10,10 +10,10 @@ from control.doctor.finding import Check, bad, good, unseen
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.api import Gone, KubernetesApi
-from registry_access.state.kubernetes.feed import Feed
-from registry_access.state.kubernetes.listing import list_into
-from registry_access.state.kubernetes.resource_path import PLURALS, Scope, object_path
+from registry_access.state.kubernetes.client.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.client.resource_path import PLURALS, Scope, object_path
+from registry_access.state.kubernetes.watch.feed import Feed
+from registry_access.state.kubernetes.watch.listing import list_into
 
 _TARGETS_LOOKED_AT = 50  # namespaces, one by one
 _KINDS = (Kind.NAMESPACE, Kind.PRODUCT, Kind.REGISTRY_CREDENTIAL, Kind.INSTALL)

@@ -8,9 +8,9 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Kind
-from registry_access.state.kubernetes.api import KubernetesApi
-from registry_access.state.kubernetes.raw_objects import RawKind, RawObject, RawObjects
-from registry_access.state.kubernetes.resource_path import PLURALS, path_of
+from registry_access.state.kubernetes.client.api import KubernetesApi
+from registry_access.state.kubernetes.client.raw_objects import RawKind, RawObject, RawObjects
+from registry_access.state.kubernetes.client.resource_path import PLURALS, path_of
 
 DEPLOYMENT = RawKind("apps/v1", "Deployment", "deployments")
 DAEMON_SET = RawKind("apps/v1", "DaemonSet", "daemonsets")

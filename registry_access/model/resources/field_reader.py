@@ -103,9 +103,11 @@ class FieldReader:
         """A list of strings, each through `parse`; repeats are refused."""
         texts = self.texts(name, minimum_items=minimum_items, maximum_items=maximum_items)
         values = tuple(self._parse(name, (*self._path, name, index), text, parse) for index, text in enumerate(texts))
+        seen: set[T] = set()
         for index, value in enumerate(values):
-            if value in values[:index]:
+            if value in seen:
                 raise self._origin.invalid((*self._path, name, index), f"{texts[index]!r} is there twice", "remove one")
+            seen.add(value)
         return values
 
     def choice(self, name: str, choices: Sequence[str], *, default: str | None) -> str:

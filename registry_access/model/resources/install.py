@@ -9,6 +9,7 @@ from enum import StrEnum
 from sys import intern
 from typing import ClassVar
 
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.label_selector import EVERYTHING, LabelSelector
 from registry_access.model.names.repository_pattern import RepositoryPattern
 from registry_access.model.resources.declaration import (
@@ -29,6 +30,7 @@ from registry_access.model.resources.field_reader import FieldReader, Origin, Pa
 from registry_access.model.resources.metadata import (
     MAXIMUM_CONDITIONS,
     Condition,
+    HasConditions,
     Kind,
     Metadata,
     WorkspaceOwned,
@@ -110,7 +112,7 @@ class TargetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class InstallStatus:
+class InstallStatus(HasConditions):
     """`conditions`: Ready, Synced, and Syncing while a large one is under way. `token_id`: the jti in the pull Secrets.
 
     `last_sync_time`: when something was last written to the targets. `observed_...`: the requests that were answered last.
@@ -161,6 +163,11 @@ class Install(WorkspaceOwned):
         default=1, metadata=member("tokenGeneration", number(default=1, minimum=1, maximum=MAXIMUM_TOKEN_GENERATION))
     )
     status: InstallStatus = InstallStatus()
+
+    @property
+    def identity(self) -> InstallIdentity:
+        """What a token made for it now binds."""
+        return InstallIdentity(self.workspace, self.metadata.name, self.metadata.uid, self.token_generation)
 
     def standing(self, now: datetime) -> Standing:
         if self.revoked:

@@ -162,6 +162,16 @@ class WorkspaceOwned(Identified):
         return self.metadata.namespace
 
 
+class HasConditions:
+    """A status with conditions, at most one of each type."""
+
+    __slots__ = ()
+    conditions: tuple[Condition, ...]
+
+    def condition(self, type: str) -> Condition | None:
+        return next((each for each in self.conditions if each.type == type), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A status condition (Kubernetes API conventions, "Typical status properties"); `status` is True, False or Unknown."""

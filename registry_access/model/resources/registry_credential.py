@@ -31,6 +31,7 @@ from registry_access.model.resources.field_reader import FieldReader, Origin, Pa
 from registry_access.model.resources.metadata import (
     MAXIMUM_CONDITIONS,
     Condition,
+    HasConditions,
     Kind,
     Metadata,
     WorkspaceOwned,
@@ -71,7 +72,7 @@ def _shared_prefix(text: str) -> RepositoryPrefix:
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialStatus:
+class CredentialStatus(HasConditions):
     """`conditions`: Ready (can be used), Verified (a login was tried). `secret_version`: the version last used."""
 
     conditions: tuple[Condition, ...] = field(

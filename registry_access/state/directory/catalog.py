@@ -181,4 +181,4 @@ def _repeated(other: Located, owner: Located) -> InvalidManifest:
 
 
 def _unreadable(path: Path, error: OSError) -> InvalidManifest:
-    return InvalidManifest(f"cannot be read: {error.strerror}", source=str(path), remedy="mend its permissions")
+    return InvalidManifest(f"cannot be read: {error.strerror}", source=str(path), remedy="correct its permissions")

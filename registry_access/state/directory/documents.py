@@ -137,7 +137,7 @@ def _text(path: Path) -> str:
 
 def _not_yaml(problem: str, source: str, line: int = 0) -> InvalidManifest:
     return InvalidManifest(
-        f"not YAML: {problem}", source=source, line=line, remedy="mend the file; the last good version is used"
+        f"not YAML: {problem}", source=source, line=line, remedy="fix the file; its last good version still applies"
     )
 
 

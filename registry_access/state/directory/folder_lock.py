@@ -40,7 +40,7 @@ class FolderLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if asyncio.get_running_loop().time() > deadline:
-                    raise StateUnavailable(f"another process has held {self._path} for 5 s; which one? `fuser` tells") from None
+                    raise StateUnavailable(f"another process has held {self._path} for 5 s; find it with `fuser`") from None
                 await asyncio.sleep(_RETRY_SECONDS)
             except OSError as error:
                 raise StateUnavailable(f"{self._path} cannot be locked: {error.strerror}") from error

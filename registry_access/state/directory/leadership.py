@@ -1,4 +1,4 @@
-"""Leadership among the processes that share a state folder: whoever holds a file's lock; the kernel frees it when it dies."""
+"""Leadership among the processes that share a state folder: who holds a file lock leads, and a process that dies releases it."""
 
 from __future__ import annotations
 

@@ -124,11 +124,11 @@ class Mirror:
         """Tells of each problem once, when it comes up."""
         now = {str(problem): problem for problem in self.problems()}
         for text in now.keys() - self._reported.keys():
-            logger.warning("a manifest cannot be used, the last good version is: %s", text)
+            logger.warning("a manifest cannot be used; its last good version still applies: %s", text)
             if self._on_problem:
                 self._on_problem(now[text])
         for text in self._reported.keys() - now.keys():
-            logger.info("mended: %s", text)
+            logger.info("resolved: %s", text)
         self._reported = now
 
 

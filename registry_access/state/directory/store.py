@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateUnavailable
-from registry_access.model.resources import Key, Resource, check_transition, resource_from_manifest
+from registry_access.model.resources import Key, Kind, Resource, check_transition, resource_from_manifest
+from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.runtime.atomic_write import sync_folder
 from registry_access.state.directory.catalog import Located, with_default_namespace
 from registry_access.state.directory.documents import (
@@ -21,13 +22,17 @@ from registry_access.state.directory.documents import (
     write_state_file,
 )
 from registry_access.state.directory.folder_lock import FolderLock
+from registry_access.state.directory.leadership import FolderLeadership
 from registry_access.state.directory.mirror import Mirror, unwritable
 from registry_access.state.directory.sidecar import MANAGED
 from registry_access.state.directory.watch import FolderWatch
+from registry_access.state.event_recorder import EventWriter, LogEvents
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets, Manifest
+from registry_access.state.leadership import Leadership
 from registry_access.state.manifest import own_manifest, plain
 from registry_access.state.merge_patch import apply_into, merge_into, shape_of
+from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS
 
 _SETTLE_SECONDS = 0.05
 
@@ -39,7 +44,7 @@ class DirectoryStore:
     its staleness stays infinite. `poll`: look every 100 ms, for file systems that report no changes. `on_problem` is called
     with every manifest that becomes unusable.
 
-    A file that is deleted and made anew while no process looks keeps its objects' UIDs.
+    A file that is deleted and recreated while no process watches keeps its objects' UIDs.
     """
 
     def __init__(
@@ -71,6 +76,36 @@ class DirectoryStore:
 
     def secrets_of(self, workspace: str) -> HeldSecrets:
         return HeldSecrets(self.staleness())
+
+    def unreadable_workspaces(self, limit: float) -> int:
+        return 0
+
+    def secret_bytes(self) -> int:
+        return 0
+
+    @property
+    def api(self) -> None:
+        return None
+
+    @property
+    def holds_deleted(self) -> bool:
+        return False
+
+    def event_writer(self, controller: str, instance: str) -> EventWriter:
+        return LogEvents()
+
+    def leadership(self, name: str) -> Leadership:
+        return FolderLeadership(self._root / MANAGED / f"{name.removeprefix('akua-')}.lock")
+
+    def control_plane_id(self) -> str:
+        """The UID of the keys that sign its tokens."""
+        found = self._index.secret(SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS)
+        if found is None or not found.metadata.uid:
+            raise StateUnavailable(f"Secret {SYSTEM_NAMESPACE}/{INSTALL_TOKEN_KEYS} does not exist yet")
+        return found.metadata.uid
+
+    async def refresh(self, kind: Kind) -> None:
+        """Its watch brings all changes, and a command's own are shown at once."""
 
     def problems(self) -> Sequence[InvalidManifest]:
         return self._mirror.problems()
@@ -163,7 +198,7 @@ class DirectoryStore:
         if not managed and files is not None and not files:
             return
         if files and self._mirror.catalog.misses(files):
-            # Editors save by renaming: a moment's absence is no deletion, which would end every token of an install.
+            # Editors save by renaming. A brief absence must not count as a deletion, which would end every token of an install.
             await asyncio.sleep(_SETTLE_SECONDS)
         async with self._lock.held():
             await self._mirror.refresh(files, managed)

@@ -3,9 +3,9 @@
 The only package that knows `kubernetes_asyncio`, and of that only its login plugins for kubeconfigs.
 """
 
-from registry_access.state.kubernetes.access import ClusterAccess, in_cluster_access
-from registry_access.state.kubernetes.api import KubernetesApi
-from registry_access.state.kubernetes.kubeconfig import kubeconfig_access
+from registry_access.state.kubernetes.client.access import ClusterAccess, in_cluster_access
+from registry_access.state.kubernetes.client.api import KubernetesApi
+from registry_access.state.kubernetes.kubeconfig.own import kubeconfig_access
 from registry_access.state.kubernetes.store import KubernetesStore
 
 __all__ = ["ClusterAccess", "KubernetesApi", "KubernetesStore", "in_cluster_access", "kubeconfig_access"]

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from registry_access.model.occurrence import Occurrence
-from registry_access.state.kubernetes.api import FIELD_MANAGER, MERGE_PATCH, KubernetesApi
-from registry_access.state.kubernetes.micro_time import micro_time
+from registry_access.state.kubernetes.client.api import FIELD_MANAGER, MERGE_PATCH, KubernetesApi
+from registry_access.state.kubernetes.client.micro_time import micro_time
 
 _API = "events.k8s.io/v1"
 _INSTANCE_MAXIMUM = 128

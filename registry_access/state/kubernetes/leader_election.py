@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_access.model.errors import AkuaError, AlreadyExists, Conflict, NotFound
-from registry_access.state.kubernetes.api import Gone, KubernetesApi
-from registry_access.state.kubernetes.micro_time import micro_time
+from registry_access.state.kubernetes.client.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.client.micro_time import micro_time
 from registry_access.state.leadership import Work
 
 logger = logging.getLogger(__name__)

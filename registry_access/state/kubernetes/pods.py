@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from registry_access.state.kubernetes.api import KubernetesApi
+from registry_access.state.kubernetes.client.api import KubernetesApi
 
 _UNFINISHED = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 

@@ -10,13 +10,13 @@ from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest
-from registry_access.state.kubernetes.access import ClusterAccess
-from registry_access.state.kubernetes.api import Gone
-from registry_access.state.kubernetes.backoff import Backoff
-from registry_access.state.kubernetes.feed import Feed
-from registry_access.state.kubernetes.listing import list_into
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.access import ClusterAccess
+from registry_access.state.kubernetes.client.api import Gone
+from registry_access.state.kubernetes.client.backoff import Backoff
+from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
+from registry_access.state.kubernetes.watch.feed import Feed
+from registry_access.state.kubernetes.watch.listing import list_into
 
 _LIST_SECONDS = 60.0  # a server that pages without end is as good as down
 _SCOPES = (

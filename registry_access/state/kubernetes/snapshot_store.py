@@ -1,7 +1,7 @@
 """The state store of a command: read once, and no more of the cluster than the command needs.
 
-So that whoever may use kubectl in one workspace may use `akua` there too: nothing is watched, no heartbeat is written, and what
-may not be seen but is not needed is left out.
+Anybody who may use kubectl in a workspace can use `akua` there too: nothing is watched, no heartbeat is written, and what the
+command does not need may be forbidden.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from registry_access.model.errors import InvalidManifest, NotFound, StateUnavail
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL, SYSTEM_NAMESPACE
 from registry_access.state.interface import HeldSecrets
-from registry_access.state.kubernetes.access import ClusterAccess
-from registry_access.state.kubernetes.api import Gone, Unavailable
-from registry_access.state.kubernetes.listing import list_into
-from registry_access.state.kubernetes.resource_path import Scope
+from registry_access.state.kubernetes.client.access import ClusterAccess
+from registry_access.state.kubernetes.client.api import Gone, Unavailable
+from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
+from registry_access.state.kubernetes.watch.listing import list_into
 
 _FORBIDDEN = 403
 

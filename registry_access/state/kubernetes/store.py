@@ -14,15 +14,20 @@ from typing import Any
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource, key_of_manifest, resource_from_manifest
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.state.event_recorder import EventWriter
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import HeldSecrets, Manifest
-from registry_access.state.kubernetes.access import ClusterAccess
-from registry_access.state.kubernetes.api import APPLY_PATCH, FIELD_MANAGER, MERGE_PATCH, KubernetesApi
-from registry_access.state.kubernetes.feed import Feed
-from registry_access.state.kubernetes.proof import HeartbeatProof, ListProof
-from registry_access.state.kubernetes.reflector import Observer, Reflector
-from registry_access.state.kubernetes.resource_path import Scope, collection_path, object_path
-from registry_access.state.kubernetes.secret_scopes import SecretScopes
+from registry_access.state.kubernetes.client.access import ClusterAccess
+from registry_access.state.kubernetes.client.api import APPLY_PATCH, FIELD_MANAGER, MERGE_PATCH, KubernetesApi
+from registry_access.state.kubernetes.client.resource_path import Scope, collection_path, object_path
+from registry_access.state.kubernetes.event_writer import KubernetesEvents
+from registry_access.state.kubernetes.leader_election import LeaderElection
+from registry_access.state.kubernetes.watch.feed import Feed
+from registry_access.state.kubernetes.watch.proof import HeartbeatProof, ListProof
+from registry_access.state.kubernetes.watch.referenced_secrets import ReferencedSecrets
+from registry_access.state.kubernetes.watch.reflector import Observer, Reflector
+from registry_access.state.kubernetes.watch.secret_scopes import SecretScopes
+from registry_access.state.leadership import Leadership
 from registry_access.state.manifest import own_manifest, plain
 
 logger = logging.getLogger(__name__)
@@ -34,12 +39,15 @@ _DENIED_RETRY_SECONDS = 2.0
 _DENIED_RETRIES_A_SECOND = 50
 _OPTIONAL_SHARE = 1 / 3  # of the patience at the start, for what can come later
 _SHOWN = 5
+_REREAD_SECONDS = 2.0  # between two readings of a workspace's Secrets for a credential that names another one
+_REREAD_WAIT = 0.1
 
 
 class KubernetesStore:
     """Watches `kinds`. Secrets are read in workspaces and in `system_namespace` only; with `pull_secrets`, those that the install
     sync wrote are read everywhere. `kubeconfigs_only`: of a workspace only those that its installs name as kubeconfigs, so that
-    an install sync holds no credential of an upstream.
+    an install sync holds no credential of an upstream. `secrets_maximum`: of a workspace only those are held that credentials or
+    installs name, up to so many bytes; None: all of them.
 
     `system_secrets`: only these Secrets of `system_namespace` are read, each by a watch of its own, so that rights by
     resourceNames are enough; None: all of them. Those in `optional_secrets` may be refused to us without holding up the start.
@@ -56,11 +64,12 @@ class KubernetesStore:
         optional_secrets: Collection[str] = (),
         pull_secrets: bool = False,
         kubeconfigs_only: bool = False,
+        secrets_maximum: int | None = None,
         heartbeat_seconds: float = 1.0,
         on_problem: Callable[[InvalidManifest], None] | None = None,
         observe: Observer | None = None,
     ) -> None:
-        self.api = KubernetesApi(access)
+        self.api: KubernetesApi = KubernetesApi(access)
         self._kinds = frozenset(kinds) | ({Kind.NAMESPACE} if Kind.SECRET in kinds else set())
         self._system_namespace = system_namespace
         self._secrets = SecretScopes(system_namespace, system_secrets, optional_secrets, pull_secrets, kubeconfigs_only)
@@ -68,7 +77,15 @@ class KubernetesStore:
         self._observe = observe
         self._replica = uuid.uuid4().hex[:12]
         self._index = ResourceIndex(sees_namespaces=Kind.NAMESPACE in self._kinds)
-        self._feed = Feed(self._index, on_problem)
+        self._referenced: ReferencedSecrets | None = None
+        if secrets_maximum is not None:
+            # Pull Secrets are an install sync's, and so are kubeconfigs.
+            self._referenced = ReferencedSecrets(
+                self._index, system_namespace, secrets_maximum, self._reread, kubeconfigs=pull_secrets
+            )
+        self._reread_at: dict[str, float] = {}  # loop time from which on it may be done again
+        self._rereading: dict[str, asyncio.TimerHandle] = {}
+        self._feed = Feed(self._index, on_problem, self._referenced)
         self._reflectors: dict[Scope, Reflector] = {}
         self._tasks: dict[Scope, list[asyncio.Task[None]]] = {}
         self._heartbeats: list[HeartbeatProof] = []
@@ -93,7 +110,36 @@ class KubernetesStore:
         reflector = self._reflectors.get(self._secrets.of_workspace(workspace))
         if reflector is None:
             return HeldSecrets(float("inf"), f"namespace {workspace} is not a workspace whose Secrets are read")
-        return HeldSecrets(reflector.staleness() if reflector.synced.is_set() else float("inf"), reflector.last_error)
+        staleness = reflector.staleness() if reflector.synced.is_set() else float("inf")
+        return HeldSecrets(staleness, reflector.last_error, self._referenced.problem(workspace) if self._referenced else "")
+
+    def unreadable_workspaces(self, limit: float) -> int:
+        if self._secrets.kubeconfigs_only or Kind.SECRET not in self._kinds:
+            return 0
+        return sum(self.secrets_of(workspace).staleness > limit for workspace in self._index.workspaces())
+
+    def secret_bytes(self) -> int:
+        return self._referenced.bytes_held() if self._referenced else 0
+
+    @property
+    def holds_deleted(self) -> bool:
+        return True
+
+    def event_writer(self, controller: str, instance: str) -> EventWriter:
+        return KubernetesEvents(self.api, controller, instance)
+
+    def leadership(self, name: str) -> Leadership:
+        return LeaderElection(self.api, self._system_namespace, name)
+
+    def control_plane_id(self) -> str:
+        """The UID of our namespace."""
+        found = self._index.namespace(self._system_namespace)
+        if found is None or not found.metadata.uid:
+            raise StateUnavailable(f"namespace {self._system_namespace} does not exist yet")
+        return found.metadata.uid
+
+    async def refresh(self, kind: Kind) -> None:
+        """Its watches bring all changes."""
 
     def problems(self) -> Sequence[InvalidManifest]:
         return tuple(self._feed.problems.values())
@@ -121,6 +167,9 @@ class KubernetesStore:
         if self._unsubscribe:
             self._unsubscribe()
             self._unsubscribe = None
+        for handle in self._rereading.values():
+            handle.cancel()
+        self._rereading.clear()
         for scope in list(self._reflectors):
             await self._drop(scope, clear=False)
         await asyncio.gather(*self._leaving.values())
@@ -220,7 +269,7 @@ class KubernetesStore:
             await asyncio.sleep(0.01)
 
     def _is_awaited(self, reflector: Reflector) -> bool:
-        """Not read yet, and not for want of a right to Secrets that we can do without."""
+        """Not read yet, other than optional Secrets that we may not read."""
         return not reflector.synced.is_set() and (self._secrets.is_needed(reflector.scope) or not reflector.denied)
 
     def _add(self, scope: Scope, *, heartbeat: bool) -> None:
@@ -273,6 +322,25 @@ class KubernetesStore:
         del self._leaving[scope]
         if self._unsubscribe:
             self._follow_workspaces()
+
+    def _reread(self, workspace: str) -> None:
+        """Once now and then: a credential that is changed again and again must not have its workspace listed as often."""
+        if workspace not in self._rereading:
+            wait = max(0.0, self._reread_at.get(workspace, 0.0) - asyncio.get_running_loop().time())
+            self._rereading[workspace] = asyncio.get_running_loop().call_later(wait, self._reread_now, workspace)
+
+    def _reread_now(self, workspace: str) -> None:
+        del self._rereading[workspace]
+        reflector = self._reflectors.get(self._secrets.of_workspace(workspace))
+        if reflector is None:
+            self._reread_at.pop(workspace, None)
+            return
+        loop = asyncio.get_running_loop()
+        if reflector.reading:  # and may have passed over what is named by now
+            self._rereading[workspace] = loop.call_later(_REREAD_WAIT, self._reread_now, workspace)
+            return
+        self._reread_at[workspace] = loop.time() + _REREAD_SECONDS
+        reflector.relist()
 
     def _changed(self, change: Change) -> None:
         if change.key.kind is Kind.NAMESPACE or self._secrets.installs_changed(change.before, change.after):

@@ -16,7 +16,7 @@ from node_trust.source import read_trust
 from programs.telemetry import Telemetry
 from registry_access.model.errors import StateError, StateUnavailable
 from registry_access.runtime.certificate_authority import CertificateAuthority
-from registry_access.state.kubernetes.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObjects
 
 CA = CertificateAuthority.new("test", 10).pair.certificate.decode()
 OTHER_CA = CertificateAuthority.new("other", 10).pair.certificate.decode()

@@ -13,7 +13,7 @@ import pytest
 from registry_access.model.errors import Conflict, InvalidManifest, StateUnavailable
 from registry_access.model.resources import Namespace
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.raw_objects import RawKind, RawObject, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import RawKind, RawObject, RawObjects
 from tests.support import builders
 from tests.support.state_conformance import until
 from webhook.workspace_access import WorkspaceAccess
@@ -109,7 +109,7 @@ async def test_somebody_elses_is_left_alone(index: ResourceIndex) -> None:
         bindings.present[name] = {"metadata": metadata, "roleRef": {"name": "theirs"}}
     before = copy.deepcopy(bindings.present)
     (problem,) = await WorkspaceAccess(index, bindings).look()
-    assert problem.startswith("namespace acme: RoleBinding akua-proxy is there already and is not ours")
+    assert problem.startswith("namespace acme: RoleBinding akua-proxy exists, is not ours")
     assert {name: bindings.present[name] for name in before} == before
 
 
@@ -135,7 +135,7 @@ async def test_one_that_is_refused_keeps_none_of_the_others_waiting(
         await until(lambda: set(bindings.present) == {"initech"})
         await asyncio.sleep(0.1)
         assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-            "the proxy's access to workspaces is not as it should be, tried again and again: namespace acme: not allowed"
+            "the proxy's access to a workspace could not be set up; it is retried: namespace acme: not allowed"
         ], "said once"
         bindings.refused = {}
         await until(lambda: set(bindings.present) == {"acme", "globex", "initech"})

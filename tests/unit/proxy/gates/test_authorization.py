@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from proxy.gates.authorization import InstallIdentity, Moment, authorize, credential_withdrawn, explain
+from proxy.gates.authorization import Moment, authorize, credential_withdrawn, explain
 from registry_access.model.decision import Decision, Gate, Reason
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.resources import Key, Kind, RegistryCredential, Resource
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
@@ -203,6 +204,13 @@ def test_secrets_that_are_not_proven_refuse_this_workspace_with_that_reason(inde
     refusal = asked(index, moment=UNREAD).refusal
     assert refusal is not None
     assert refusal.reason is Reason.SECRETS_UNREADABLE, "not that there is none, which nobody knows"
+
+
+def test_a_secret_for_which_there_was_no_room_is_said_to_be_that(index: ResourceIndex) -> None:
+    remove(Key(Kind.SECRET, "acme", "ghcr"))(index)
+    refusal = asked(index, moment=Moment(NOW, 0.5, 15, lambda _: HeldSecrets(0.5, withheld="its Secrets are too large"))).refusal
+    assert refusal is not None
+    assert (refusal.reason, "its Secrets are too large" in refusal.detail) == (Reason.SECRET_MISSING, True)
 
 
 def test_a_credential_without_a_secret_does_not_need_them(index: ResourceIndex) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from proxy.protocol.access_token import AccessTokenClaims, mint_access_token, verify_access_token
 from proxy.protocol.scope import parse_scope
 from registry_access.model.errors import InvalidInput, InvalidToken
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.install_token import (
     INSTALL_TOKEN,
     InstallTokenClaims,
@@ -30,7 +31,7 @@ from registry_access.model.signing_key import SigningKey, VerificationKeys
 NOW = 1_800_000_000
 KEY = SigningKey.generate()
 KEYS = VerificationKeys.of([KEY])
-CLAIMS = InstallTokenClaims("acme", "shop", "uid-1", 3, "tok_0123456789", NOW, NOW + 3600, "oci.akua.dev")
+CLAIMS = InstallTokenClaims(InstallIdentity("acme", "shop", "uid-1", 3), "tok_0123456789", NOW, NOW + 3600, "oci.akua.dev")
 
 
 def verify(token: str, now: float = NOW) -> InstallTokenClaims:
@@ -180,7 +181,7 @@ def test_any_signed_claims_verify_or_are_refused_and_nothing_else_is_raised(chan
         claims = verify(signed(encode(payload(**changes))))
     except InvalidToken:
         return
-    assert (claims.audience, type(claims.generation), type(claims.expires_at)) == ("oci.akua.dev", int, int)
+    assert (claims.audience, type(claims.identity.generation), type(claims.expires_at)) == ("oci.akua.dev", int, int)
 
 
 @given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64"]), JSON, min_size=1))

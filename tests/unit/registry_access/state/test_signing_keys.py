@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry_access.model.errors import InvalidInput, InvalidToken, StateUnavailable
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.install_token import InstallTokenClaims, mint_install_token, verify_install_token
 from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -163,7 +164,9 @@ def test_every_token_verifies_throughout_a_rotation() -> None:
         now = NOW + second
         if second % 5000 == 0:
             keys = keys.rotated(now, LIFETIME)
-        claims = InstallTokenClaims("acme", "shop", "uid", 1, f"tok_{second:08d}", now, int(now + LIFETIME), "oci.akua.dev")
+        claims = InstallTokenClaims(
+            InstallIdentity("acme", "shop", "uid", 1), f"tok_{second:08d}", now, int(now + LIFETIME), "oci.akua.dev"
+        )
         minted.append((now, mint_install_token(claims, keys.active(now))))
         for issued, token in minted:
             if now < issued + LIFETIME:

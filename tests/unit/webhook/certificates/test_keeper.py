@@ -15,7 +15,7 @@ from registry_access.model.errors import InvalidInput, InvalidManifest, StateUna
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.runtime.certificate_authority import CertificateAuthority, certificates_in, has_issued
 from registry_access.state.directory.store import DirectoryStore
-from registry_access.state.kubernetes.raw_objects import MUTATING_WEBHOOKS, RawKind, RawObject, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import MUTATING_WEBHOOKS, RawKind, RawObject, RawObjects
 from webhook.certificates.keeper import CertificateKeeper, Served
 
 NOW = 1_800_000_000.0
@@ -274,13 +274,6 @@ async def test_no_webhook_configuration_is_no_error(world: World) -> None:
     world.objects.configure("pods.akua.dev", "second.akua.dev")
     await world.keeper.look()
     assert await world.trusted()
-
-
-async def test_every_registration_of_ours_gets_the_bundle(world: World) -> None:
-    late = {"webhooks": [{"name": "late.pods.akua.dev", "clientConfig": {}}]}
-    world.objects.present["MutatingWebhookConfiguration", "zz-akua-webhook"] = late
-    await world.keeper.look()
-    assert base64.b64decode(late["webhooks"][0]["clientConfig"]["caBundle"]) == world.objects.bundle() != b""  # type: ignore[index]
 
 
 async def test_only_what_takes_its_certificate_from_a_secret_is_kept(world: World) -> None:

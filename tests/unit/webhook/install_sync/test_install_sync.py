@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from registry_access.model.errors import StateUnavailable
+from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_UID_ANNOTATION
 from tests.support.install_sync import (
@@ -35,7 +36,7 @@ async def test_an_install_gets_its_secret_and_its_grant(synced: Synced) -> None:
         "akua-pull-shop",
         ["ghcr.io/acme/app"],
     )
-    assert (claims.workspace, claims.install, claims.install_uid, claims.generation) == ("acme", "shop", created.metadata.uid, 1)
+    assert claims.identity == InstallIdentity("acme", "shop", created.metadata.uid, 1)
     assert synced.install().status.token_id == claims.token_id
     assert synced.condition("Ready") == ("True", "Entitled")
     assert [(target.namespace, target.synced) for target in synced.install().status.targets] == [("prod", True)]
@@ -66,7 +67,7 @@ async def test_a_new_generation_mints_a_new_token(synced: Synced) -> None:
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     before = synced.claims()
     await synced.store.patch(SHOP, {"spec": {"tokenGeneration": 2}})
-    await until(lambda: synced.claims().generation == 2)
+    await until(lambda: synced.claims().identity.generation == 2)
     assert synced.claims().token_id != before.token_id
 
 
@@ -221,7 +222,7 @@ async def test_a_secret_that_somebody_sealed_is_made_anew(synced: Synced) -> Non
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     await synced.store.patch(Key(Kind.SECRET, "prod", "akua-pull-shop"), {"immutable": True})
     await synced.store.patch(SHOP, {"spec": {"tokenGeneration": 2}})
-    await until(lambda: synced.secret() is not None and synced.claims().generation == 2)
+    await until(lambda: synced.secret() is not None and synced.claims().identity.generation == 2)
     secret = synced.secret()
     assert secret is not None
     assert not secret.immutable
@@ -272,10 +273,12 @@ async def test_an_install_made_anew_takes_over_what_its_namesake_left(synced: Sy
     before = synced.claims()
     await synced.store.delete(SHOP)
     created = await synced.store.create(shop())
-    await until(lambda: synced.secret() is not None and synced.claims().install_uid == created.metadata.uid)
+    await until(lambda: synced.secret() is not None and synced.claims().identity.uid == created.metadata.uid)
     assert synced.claims().token_id != before.token_id
     await until(
-        lambda: (found := synced.grant()) is not None and found.metadata.annotations[INSTALL_UID_ANNOTATION] != before.install_uid
+        lambda: (
+            (found := synced.grant()) is not None and found.metadata.annotations[INSTALL_UID_ANNOTATION] != before.identity.uid
+        )
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Key, Kind
+from registry_access.model.resources.install import MAXIMUM_CLUSTERS
 from tests.support.install_sync import SHOP, RemoteFolder, Synced, manifest, shop, space
 from tests.support.state_conformance import until
 from webhook.install_sync import remote_clusters
@@ -163,3 +165,33 @@ async def test_a_cluster_that_is_down_is_cleared_once_it_is_back(
     await asyncio.sleep(0.1)
     remote.down = False
     await until(lambda: not grant_in(remote))
+
+
+async def test_a_kubeconfig_is_parsed_off_the_loop_and_what_was_refused_is_not_parsed_again(synced: Synced) -> None:
+    def secret(config: str) -> dict[str, object]:
+        metadata = {"name": "far", "namespace": "acme"}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"kubeconfig": config}}
+
+    await synced.store.create(secret("exec: something"))
+    await synced.store.create(shop(**FAR))
+    await until(lambda: synced.condition("Synced") == ("False", "ClusterInvalid"))
+    for _ in range(3):
+        await synced.reconciler.reconcile("acme", "shop")
+    assert synced.remotes.connected == [(b"exec: something", False)]
+    await synced.store.patch(SECRET, {"stringData": {"kubeconfig": "exec: another"}})
+    await until(lambda: synced.remotes.connected[-1] == (b"exec: another", False))
+    assert len(synced.remotes.connected) == 2
+
+
+async def test_an_install_is_in_so_many_clusters_at_most(synced: Synced, remote: RemoteFolder) -> None:
+    """Each is to be cleared one day, and the status has room for sixteen."""
+    await synced.store.create(shop())
+    await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+    left = [f"left-{number:02}" for number in range(MAXIMUM_CLUSTERS)]
+    removal = synced.reconciler._removal
+    removal._remotes["acme", "shop"] = set(left)
+    await synced.store.patch_status(SHOP, {"clusters": left})
+    await until(lambda: len(synced.install().status.clusters) == MAXIMUM_CLUSTERS)
+    with pytest.raises(InvalidInput, match="which are not cleared yet"):
+        await removal.mark(synced.install(), "far")
+    assert await removal.mark(synced.install(), "left-00") is not None, "one that is known is no further one"

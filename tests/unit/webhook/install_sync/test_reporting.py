@@ -26,7 +26,7 @@ async def test_a_target_that_fails_is_told_and_that_it_is_in_order_again(synced:
     assert {item.series for item in synced.told.occurrences} == {failed.series}, "one Event that counts"
     await synced.store.delete(taken)
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
-    assert synced.told.notes("Synced") == ["in order again: 1 namespace"]
+    assert synced.told.notes("Synced") == ["synced again: 1 namespace"]
 
 
 async def test_a_token_that_is_replaced_is_told_and_the_first_one_is_not(synced: Synced) -> None:
@@ -34,7 +34,7 @@ async def test_a_token_that_is_replaced_is_told_and_the_first_one_is_not(synced:
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     before = synced.claims().token_id
     await synced.store.patch(SHOP, {"spec": {"tokenGeneration": 2}})
-    await until(lambda: synced.claims().generation == 2)
+    await until(lambda: synced.claims().identity.generation == 2)
     await until(lambda: len(synced.told.notes("TokenRotated")) == 1)
     (note,) = synced.told.notes("TokenRotated")
     assert f"replaces {before}" in note

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from registry_access.model.errors import InvalidInput
-from registry_access.model.resources import Key, Kind
+from registry_access.model.resources import Install, Key, Kind, Metadata, Namespace
 from tests.support.install_sync import Synced, shop, space
 from tests.support.state_conformance import until
+from webhook.install_sync.cluster import TargetCluster
+from webhook.install_sync.provisioning import Provisioner
 
 LABEL = "registry.akua.dev/workspace"
 ACME = Key(Kind.NAMESPACE, "", "acme")
@@ -57,3 +60,27 @@ async def test_a_kubeconfig_of_no_workspace_is_not_connected_to(synced: Synced) 
 async def test_in_a_folder_a_namespace_that_nobody_wrote_down_is_a_workspace(synced: Synced) -> None:
     await synced.store.create(shop())
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
+
+
+async def test_large_selectors_leave_others_their_turn(synced: Synced) -> None:
+    """A megabyte of expressions, tried on every namespace of the cluster, took the loop for seconds."""
+    spaces = [Namespace(Metadata(f"n{number}", labels={"a": "x"})) for number in range(1000)]
+    for each in spaces:
+        synced.store.index.put(each)
+    provisioner = Provisioner("oci.akua.dev", "control-plane")
+    cluster = TargetCluster(synced.store)
+    selector = {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["y"]}]}
+    install = Install.from_manifest(shop(targets=[{"namespaceSelector": selector}] * 3))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(other())
+    placements = await provisioner.placements(cluster, install)
+    waiting.cancel()
+    assert len(placements) == 1000
+    assert turns >= 10
