@@ -113,8 +113,7 @@ class RewrittenManifests:
             for position, item in self._items(fields["items"].node):
                 yield from self._pods(item, namespace, (*path, "items", position), depth + 1)
             return
-        if "metadata" in fields:
-            namespace = self._text(self._yaml.fields(fields["metadata"].node), "namespace") or namespace
+        namespace = self._namespace(fields) or namespace
         if kind == "Pod":
             yield FoundPod(path, document, namespace)
         else:
@@ -130,7 +129,7 @@ class RewrittenManifests:
             seen.add(id(node))
             fields = self._yaml.fields(node)
             if node is not document and "spec" in fields and self._has_containers(fields["spec"].node):
-                yield FoundPod(here, node, namespace)
+                yield FoundPod(here, node, self._namespace(fields) or namespace)
                 continue
             members = [((*here, name), field.node) for name, field in fields.items()]
             waiting += reversed(members or [((*here, position), item) for position, item in self._items(node)])
@@ -138,6 +137,9 @@ class RewrittenManifests:
     def _has_containers(self, spec: yaml.Node) -> bool:
         containers = self._yaml.fields(spec).get("containers")
         return containers is not None and any(self._yaml.fields(item) for _, item in self._items(containers.node))
+
+    def _namespace(self, fields: Mapping[str, Field]) -> str:
+        return self._text(self._yaml.fields(fields["metadata"].node), "namespace") if "metadata" in fields else ""
 
     def _text(self, fields: Mapping[str, Field], name: str) -> str:
         value = self._yaml.value(fields[name].node) if name in fields else None

@@ -23,13 +23,13 @@ from tests.support.akua_process import AKUA
 from tests.support.api_requests import ApiRequests
 from tests.support.cluster_process import ClusterProcess, account_kubeconfig, cluster_process
 from tests.support.kubernetes import ControlPlane
-from tests.support.kustomize import Manifest, built, named, of_kind
+from tests.support.kustomize import Manifest, built, of_kind
 from tests.support.serving import served
 
 ROOT = Path(__file__).parents[2]
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.dev"
-REGISTRATION = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/akua-webhook"
+REGISTRATIONS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 HEARTBEATS = ("products", "installs")  # what both watch
 ACCOUNTS = ("akua-webhook", "akua-proxy", "akua-node-trust")
 Right = tuple[str, str, str, str]  # account, "resource.group/subresource", object's name or "", verb
@@ -89,8 +89,8 @@ async def registry() -> AsyncIterator[tuple[UpstreamRegistry, str]]:
 @pytest.fixture
 def parts(installed: ControlPlane, api: ApiRequests, tmp_path: Path) -> Iterator[tuple[ClusterProcess, ClusterProcess]]:
     """A webhook and a proxy, with the rights of the manifests. The proxy begins, so that it makes the heartbeats of both."""
-    registration = named(built("base"), "MutatingWebhookConfiguration", "akua-webhook")
-    api.apply(registration, REGISTRATION)
+    for registration in of_kind(built("base"), "MutatingWebhookConfiguration"):
+        api.apply(registration, f"{REGISTRATIONS}/{registration['metadata']['name']}")
     forget_heartbeats(api)
     trail = f"sqlite:///{tmp_path}/audit.db"
     with cluster_process(installed, tmp_path / "proxy", "proxy", host=HOST, audit_dsn=trail) as proxy:
@@ -99,7 +99,8 @@ def parts(installed: ControlPlane, api: ApiRequests, tmp_path: Path) -> Iterator
             webhook.wait_until_ready()
             proxy.wait_until_ready()
             yield webhook, proxy
-    api("DELETE", REGISTRATION)
+    for name in ("akua-webhook", "zz-akua-webhook"):
+        api("DELETE", f"{REGISTRATIONS}/{name}")
 
 
 def forget_heartbeats(api: ApiRequests) -> None:

@@ -1,4 +1,4 @@
-"""Telling everybody whom to trust: the ConfigMap `akua-ca`, and the caBundle of every webhook of `akua-webhook`."""
+"""Telling everybody whom to trust: the ConfigMap `akua-ca`, and the caBundle of every webhook of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, MUTA
 
 logger = logging.getLogger(__name__)
 CERTIFICATE_MANAGER = "akua-certificates"
-WEBHOOK_CONFIGURATION = "akua-webhook"
+WEBHOOK_CONFIGURATIONS = ("akua-webhook", "zz-akua-webhook")  # asked first and last (manifests/base/webhook)
 LABELS = {MANAGED_BY_LABEL: CERTIFICATE_MANAGER, **PART_OF}
 
 
@@ -31,15 +31,18 @@ class Publication:
         logger.info("the CA bundle was published in ConfigMap %s/%s", SYSTEM_NAMESPACE, CA_CONFIG_MAP)
 
     async def webhooks(self, bundle: bytes) -> None:
-        """Touches nothing but caBundle: some platforms add selectors of their own. Without the configuration, does nothing."""
-        found = await self._objects.find(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION)
-        wanted = base64.b64encode(bundle).decode()
+        """Writes nothing but caBundle: some platforms add selectors of their own. A configuration that is absent stays so."""
+        for name in WEBHOOK_CONFIGURATIONS:
+            await self._webhooks_of(name, base64.b64encode(bundle).decode())
+
+    async def _webhooks_of(self, name: str, wanted: str) -> None:
+        found = await self._objects.find(MUTATING_WEBHOOKS, "", name)
         operations: list[dict[str, object]] = []
         for place, webhook in enumerate((found or {}).get("webhooks") or ()):
             if webhook.get("clientConfig", {}).get("caBundle") != wanted:
-                # The test makes sure that it still is the same webhook that stands in this place.
+                # The test makes sure that the same webhook still stands in this place.
                 operations.append({"op": "test", "path": f"/webhooks/{place}/name", "value": webhook["name"]})
                 operations.append({"op": "add", "path": f"/webhooks/{place}/clientConfig/caBundle", "value": wanted})
         if operations:
-            await self._objects.patch(MUTATING_WEBHOOKS, "", WEBHOOK_CONFIGURATION, operations, manager=CERTIFICATE_MANAGER)
-            logger.info("the caBundle of MutatingWebhookConfiguration %s was written", WEBHOOK_CONFIGURATION)
+            await self._objects.patch(MUTATING_WEBHOOKS, "", name, operations, manager=CERTIFICATE_MANAGER)
+            logger.info("the caBundle of MutatingWebhookConfiguration %s was written", name)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from control.doctor.cluster.admission.registration import registration_checks
 from control.doctor.cluster.admission.slipped import slipped_check
 from control.doctor.cluster.admission.trial_pod import trial_check
+from control.doctor.cluster.admission.webhook_order import webhook_order_check
 from control.doctor.cluster.certificates import certificate_checks
 from control.doctor.cluster.clock import clock_check
 from control.doctor.cluster.deployments import part_checks
@@ -65,6 +66,7 @@ async def _outside(view: ClusterView, settings: Settings, installation: Installa
         *await route_checks(installation, addresses),
         *part_checks(installation),
         *registration_checks(installation),
+        await webhook_order_check(view),
         await trial_check(view, installation.host, state),
         await slipped_check(view, state),
         *await certificate_checks(view, installation, datetime.now(UTC)),

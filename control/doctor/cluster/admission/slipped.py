@@ -1,10 +1,11 @@
-"""Pods that run without having been rewritten, though a grant covers their images: they came before it, or past the webhook."""
+"""Pods that run unrewritten although a grant covers their images: they came before it, or while no webhook answered."""
 
 from __future__ import annotations
 
 from control.doctor.cluster.state import State
 from control.doctor.cluster.view import POD, ClusterView
 from control.doctor.finding import Check, good, unseen, warning
+from webhook.admission.grant_index import GrantIndex
 from webhook.admission.rewriting import ImageOutcome, rewrite_pod
 
 _NAMESPACES_LOOKED_AT = 50
@@ -24,16 +25,17 @@ async def slipped_check(view: ClusterView, state: State) -> Check:
         found = await view.list(POD, namespace)
         if found.problem:
             return unseen("pods", found.problem, f"those of {namespace} cannot be looked at")
+        grants = GrantIndex(state.index.grants(namespace))
         for pod in found.items:
             if (pod.get("status") or {}).get("phase") in _ENDED:
                 continue
             looked_at += 1
-            again = rewrite_pod(pod, {}, "CREATE", "", state.index.grants(namespace))
+            again = rewrite_pod(pod, {}, "CREATE", "", grants)
             if ImageOutcome.REWRITTEN in again.outcomes:
                 slipped.append(f"{namespace}/{pod['metadata']['name']}")
     if slipped:
         more = f" and {len(slipped) - _NAMED} more" if len(slipped) > _NAMED else ""
         told = f"{', '.join(slipped[:_NAMED])}{more} run images under their own names, though a grant covers them"
         why = "they came before the grant, or while no webhook answered"
-        return warning("pods", f"{told}: {why}; delete them, what made them makes them anew (docs/operations.md, fail-open)")
+        return warning("pods", f"{told}: {why}; delete them, and their controllers create them rewritten (docs/admission.md)")
     return good("pods", f"none of {looked_at} in {len(namespaces)} namespaces slipped past the webhook")

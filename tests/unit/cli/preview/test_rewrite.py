@@ -37,6 +37,7 @@ def test_pods_and_the_templates_of_workloads(granted: Akua, tmp_path: Path) -> N
         {"kind": "Service", "spec": {}},
         {"kind": "Pod", **POD, "metadata": {"namespace": "elsewhere"}},
         {"kind": "List", "items": [{"kind": "Pod", **POD, "metadata": {"namespace": "elsewhere"}}]},
+        {"kind": "Template", "objects": [{"kind": "Pod", **POD, "metadata": {"namespace": "elsewhere"}}]},
     ]
     text = yaml.safe_dump_all([json.loads(json.dumps(document)) for document in documents])
     file.write_text(text)
@@ -172,7 +173,7 @@ MERGES = "m0: &m0 {x: 1}\n" + "".join(
         "a: *missing",
         "&a [*a]",
         "kind: List\nitems: &items\n  - {kind: List, items: *items}\n",
-        "[" * 20000,
+        "[" * 3000,
         "[" * 300 + "]" * 300,
         "? [1]\n: 2\n? {",
         "%YAML 9.0\n--- a",

@@ -276,6 +276,13 @@ async def test_no_webhook_configuration_is_no_error(world: World) -> None:
     assert await world.trusted()
 
 
+async def test_every_registration_of_ours_gets_the_bundle(world: World) -> None:
+    late = {"webhooks": [{"name": "late.pods.akua.dev", "clientConfig": {}}]}
+    world.objects.present["MutatingWebhookConfiguration", "zz-akua-webhook"] = late
+    await world.keeper.look()
+    assert base64.b64decode(late["webhooks"][0]["clientConfig"]["caBundle"]) == world.objects.bundle() != b""  # type: ignore[index]
+
+
 async def test_only_what_takes_its_certificate_from_a_secret_is_kept(world: World) -> None:
     await world.another(webhook=False).look()
     assert world.objects.bundle() == b""
