@@ -51,7 +51,7 @@ class VersionCheck:
             if challenge is None:
                 raise LoginFailed(f"{registry} asks for a login in a way that is neither Basic nor Bearer", status)
             return VersionAnswer(status, RegistryProfile(challenge, plain), lasting=True)
-        return VersionAnswer(status, RegistryProfile(None, plain), lasting=status < 300 or status == 404)
+        return VersionAnswer(status, RegistryProfile(None, plain), lasting=status < 400 or status == 404)
 
     async def require_registry(self, registry: str, access: Access) -> RegistryProfile:
         """The same, for a check of whether this is a registry at all. Raises UpstreamMisbehaved if it is not."""

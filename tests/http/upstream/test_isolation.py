@@ -302,3 +302,16 @@ async def test_many_at_once_ask_a_registry_once_how_it_wants_to_be_asked(stack: 
     mine = access(registry)
     assert set(await asyncio.gather(*(world.get(mine, registry) for _ in range(20)))) == {200}
     assert (host.paths().count("/v2/"), host.paths().count("/token")) == (1, 1)
+
+
+async def test_a_registry_that_redirects_even_its_version_check_is_asked_once(stack: AsyncExitStack) -> None:
+    """As registry.k8s.io does. What is behind the redirect does not speak for it."""
+    world, host, other = World(stack), Host(), Host()
+    registry = await world.serve(host, "registry.example")
+    there = await world.serve(other, "other.example")
+    host.on("/v2/", say("", 307, Location=f"https://{there}/v2/")).on("/v2/acme/", say())
+    other.on("/", say("", 401, WWW_Authenticate='Basic realm="evil"'))
+    for _ in range(3):
+        assert await world.get(access(registry), registry) == 200
+    assert host.paths().count("/v2/") == 1
+    assert other.seen == []
