@@ -18,6 +18,6 @@ def where_instead(settings: Settings) -> str:
         return (
             "this cluster's audit trail is not on this machine. An administrator reads it with `kubectl -n "
             f"{SYSTEM_NAMESPACE} exec deploy/akua-proxy -- akua audit list`, or sets AKUA_AUDIT_DSN to its database. A member of "
-            "a workspace sees its refusals with `kubectl -n WORKSPACE get events`, or `describe install NAME`"
+            "a workspace sees its refusals with `akua audit list --workspace WORKSPACE`, or `kubectl describe install NAME`"
         )
     return "there is no audit trail here yet; `akua serve` makes it, and AKUA_AUDIT_DSN names one elsewhere"

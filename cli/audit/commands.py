@@ -18,7 +18,7 @@ import typer
 from rich.text import Text
 
 from cli.audit.rows import COLUMNS, cells, flat, spreadsheet
-from cli.session import invocation
+from cli.session import invocation, with_session
 from cli.terminal.options import Output, OutputOption
 from cli.terminal.presentation import console, remark, show_json, show_rows
 from control.audit import where_instead
@@ -71,7 +71,8 @@ def list_rows(
 ) -> None:
     """List what was pulled and what was refused, newest first, beside the pods that were admitted to pull it.
 
-    `who` is the node's address and the client of a pull, the pod and its controller of an admission.
+    `who` is the node's address and the client of a pull, the pod and its controller of an admission. Where the trail cannot be
+    reached, a member of a workspace names it by --workspace, and sees what the cluster's Events keep of refused pulls.
 
     Examples:
 
@@ -92,6 +93,11 @@ def list_rows(
         limit=limit,
     )
 
+    settings = invocation(context).settings()
+    if workspace and settings.in_cluster and where_instead(settings):
+        _list_events(context, workspace, install, output)
+        return
+
     async def work() -> tuple[AuditRow, ...]:
         async with _trail(context) as trail:
             return (await trail.query(query)).rows
@@ -101,6 +107,20 @@ def list_rows(
         show_json([flat(row) for row in rows])
     else:
         show_rows(COLUMNS, [cells(row) for row in rows], empty="nothing was pulled or refused yet, or nothing that fits")
+
+
+def _list_events(context: typer.Context, workspace: str, install: str, output: Output) -> None:
+    # The Kubernetes adapter is half of what a command needs to start.
+    from control.pull_events import pull_events
+
+    remark("the audit trail is in the cluster; these are the refused, failed and cut pulls that Events keep, about an hour")
+    found = with_session(context, workspace, lambda session: pull_events(session, install))
+    if output is Output.JSON:
+        show_json([asdict(each) for each in found])
+        return
+    columns = ("time", "object", "reason", "count", "note")
+    rows = [(each.time, f"{each.kind}/{each.name}", each.reason, str(each.count), each.note) for each in found]
+    show_rows(columns, rows, empty="no pull was refused lately")
 
 
 @audit_app.command()

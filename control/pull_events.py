@@ -1,0 +1,52 @@
+"""Refused pulls as a member of a workspace sees them: by the Events of the workspace, without the audit trail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from control.install.pod_search import no_cluster
+from control.session import Session
+from registry_access.model.occurrence import EventReason
+from registry_access.model.resources import Kind
+from registry_access.model.resources.metadata import GROUP
+from registry_access.state.kubernetes.events import events_of
+
+_PULLS = frozenset(
+    map(str, (EventReason.PULL_REFUSED, EventReason.PULL_FAILED, EventReason.PULL_CUT, EventReason.UPSTREAM_REFUSED))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PullEvent:
+    """What an Event says of pulls of an install or with a credential; `time` is RFC 3339 text, of the last of `count`."""
+
+    time: str
+    kind: str
+    name: str
+    reason: str
+    count: int
+    note: str
+
+
+async def pull_events(session: Session, install: str = "") -> list[PullEvent]:
+    """Refused, failed and cut pulls of the workspace as Events keep them (an hour, by default), newest first.
+
+    Raises StateUnavailable when there is no cluster, or Events may not be listed.
+    """
+    api: Any = getattr(session.store, "api", None)
+    if api is None:
+        raise no_cluster()
+    found = []
+    async for event in events_of(api, session.workspace):
+        about = event.get("involvedObject") or {}
+        if not str(about.get("apiVersion", "")).startswith(GROUP) or event.get("reason") not in _PULLS:
+            continue
+        if install and (about.get("kind"), about.get("name")) != (str(Kind.INSTALL), install):
+            continue
+        series = event.get("series") or {}
+        time = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
+        count = int(series.get("count") or event.get("count") or 1)
+        note = str(event.get("message", ""))
+        found.append(PullEvent(str(time), str(about["kind"]), str(about["name"]), str(event["reason"]), count, note))
+    return sorted(found, key=lambda each: each.time, reverse=True)
