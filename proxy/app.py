@@ -38,7 +38,7 @@ def create_proxy_app(parts: ProxyServices, routes: Sequence[BaseRoute] = ()) -> 
         ],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
-    # Its redirect would be built from the Host header (threat model, row 15).
+    # Its redirect would be built from the Host header, which anybody can set.
     other.router.redirect_slashes = False
     registry = _without_leftovers(RegistryApp(parts))
 
@@ -53,7 +53,7 @@ def create_proxy_app(parts: ProxyServices, routes: Sequence[BaseRoute] = ()) -> 
 
 
 def _without_leftovers(registry: ASGIApp) -> ASGIApp:
-    """What breaks in `registry` is logged with its traceback; the client gets an error of the protocol, and no traceback."""
+    """Logs an unexpected exception of `registry` with its traceback, and answers with a registry error that has none."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -67,9 +67,9 @@ def _without_leftovers(registry: ASGIApp) -> ASGIApp:
             await registry(scope, receive, noting)
         except Exception:
             number = new_decision_id()
-            logger.exception("a request for registry content broke (%s)", number)
+            logger.exception("unexpected error in a request for registry content (%s)", number)
             if not started:
-                await OciError(500, "UNKNOWN", f"the proxy failed; its log tells more ({number})").response()(
+                await OciError(500, "UNKNOWN", f"internal error; search the proxy's log for {number}").response()(
                     scope, receive, send
                 )
 
@@ -77,7 +77,7 @@ def _without_leftovers(registry: ASGIApp) -> ASGIApp:
 
 
 class RegistryApp:
-    """Requests below /v2/. The route is found on the raw path: Starlette's is decoded, and decoding is where tricks live."""
+    """Requests below /v2/, routed by the raw path: Starlette's is decoded, and what decodes to a name need not be one."""
 
     def __init__(self, parts: ProxyServices) -> None:
         self._parts = parts
@@ -102,7 +102,7 @@ class RegistryApp:
         return await self._parts.refusals.refuse(exchange, code=path.code, status=path.status)
 
     async def _ping(self, scope: Scope, *, closed: bool) -> Response:
-        """Whether the caller is known. Without credentials the answer must be 401: clients take the challenge from here."""
+        """Whether the token is good. Without credentials the answer must be 401: clients take the challenge from it."""
         parts, exchange = self._parts, Exchange.outside(Operation.PING, scope)
         found: GateResult | Subject | Install = parts.authenticator.authenticate(authorization_header(scope))
         if isinstance(found, Subject):
@@ -114,7 +114,7 @@ class RegistryApp:
             exchange.decision = exchange.decision.extended(found)
             return (await parts.refusals.refuse(exchange)).response()
         if closed:
-            return OciError(403, "DENIED", "the catalog is not open to installs").response()
+            return OciError(403, "DENIED", "the catalog is closed; ask for a repository by name").response()
         return JSONResponse({}, headers=API_VERSION_HEADERS)
 
 

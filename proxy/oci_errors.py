@@ -1,7 +1,7 @@
 """Registry errors, rendered in one place (distribution-spec, "Error Codes"; RFC 6750 section 3 and RFC 7617 for the challenge).
 
-Handlers and gates only say what is refused and why; here it becomes a status, a code and headers. Exactly one scheme is
-advertised: with two, oras and crane read only the first and moby breaks.
+Gates and handlers decide what is refused and why; this module gives it a status, a code and headers. Exactly one scheme is
+advertised: given two, oras and crane read only the first, and moby fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OciError:
     message: str
     detail: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    phrase: str = ""  # what the status line says behind the usual phrase, where the server can say it
+    phrase: str = ""  # appended to the status line, where the server supports it
 
     def response(self) -> Response:
         body = {"errors": [{"code": self.code, "message": self.message, "detail": dict(self.detail)}]}
@@ -44,7 +44,7 @@ class OciError:
 class ErrorResponse(Response):
     """JSON, with `phrase` handed to the server for the status line (`runtime.guarded_protocol`).
 
-    containerd asks with HEAD first and shows kubelet the status line and nothing else of the answer.
+    containerd asks with HEAD first and passes only the status line on to kubelet.
     """
 
     media_type = "application/json"
@@ -64,7 +64,7 @@ class ErrorResponse(Response):
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """Asks for a token. `realm` comes from configuration, never from the request's Host (threat model, row 15).
+    """Asks for a token. `realm` comes from the settings, never from the request's Host header, which anybody can set.
 
     `service` is the name that images carry for the proxy.
     """
@@ -80,10 +80,10 @@ class Challenger:
         return {"WWW-Authenticate": "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items() if value)}
 
     def _is_mirrored(self, query: bytes) -> bool:
-        """Whether a node's containerd asks here in place of our own name, which it may neither resolve nor trust.
+        """Whether a containerd asks here because this proxy is its mirror of our own name, which it may not resolve or trust.
 
-        containerd says which name it stands in for as ``ns``. The realm is below that name, so such a node could not follow a
-        Bearer challenge; Basic makes it offer the install token here (docs/decisions/0004).
+        containerd gives the mirrored name as ``ns``. The realm is at that name, so such a node cannot follow a Bearer challenge;
+        Basic makes it send the install token here (docs/decisions/0004).
         """
         return b"ns=" in query and self.service in parse_qs(query.decode("latin-1")).get("ns", ())
 
@@ -177,7 +177,7 @@ def refusal_error(
     added: dict[str, str] = {"Akua-Decision": decision.id, "Akua-Reason": str(refusal.reason), **(headers or {})}
     if status == 401:
         error = {Reason.TOKEN_MISSING: "", Reason.SCOPE_INSUFFICIENT: "insufficient_scope"}.get(refusal.reason, "invalid_token")
-        # Without `error`, containerd offers the same refused token again, five times.
+        # Without `error`, containerd sends the same refused token four more times.
         added |= challenger.challenge(scope, error, query)
     elif status == 503:
         added.setdefault("Retry-After", RETRY_SECONDS)

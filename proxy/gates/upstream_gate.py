@@ -39,13 +39,13 @@ def judge_status(
     refused = 400 <= status < 500 and status != 416  # an answer to a Range that was not asked for is nonsense
     reason = _REASONS.get(status) or (Reason.UPSTREAM_REFUSED if refused else Reason.UPSTREAM_FAILED)
     if status == 401:
-        sentence = f"{registry} did not accept credential {credential}"
+        sentence = f"{registry} does not accept credential {credential}"
     elif status == 403:
         sentence = f"{registry} denies this to credential {credential}; does its token lack a scope?"
     elif status == 404:
-        sentence = f"{registry} has no such content, or hides it from credential {credential}"
+        sentence = f"{registry} does not have this, or hides it from credential {credential}"
     elif status == 429:
-        sentence = f"{registry} limits the rate of credential {credential}"
+        sentence = f"{registry} is rate-limiting credential {credential}"
     else:
         sentence = f"{registry} answered {status}{_phrase(status)}"
     return _refused(reason, words.after(sentence, registry) if words else sentence)

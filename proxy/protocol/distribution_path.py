@@ -1,7 +1,7 @@
 """Paths of the registry protocol, parsed from the raw bytes of the request line by a strict grammar.
 
 distribution-spec, "Endpoints". Nothing is decoded: names, tags and digests need no percent-encoding, so a ``%`` is refused, and
-with it every trick that decodes differently further on (``%2F``, ``%2e%2e``, NUL). The whole path must match, in ASCII.
+with it every path that two parsers decode differently (``%2F``, ``%2e%2e``, NUL). The whole path must match, in ASCII.
 """
 
 from __future__ import annotations

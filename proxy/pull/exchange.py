@@ -1,4 +1,4 @@
-"""One request for registry content: what was asked, decided, answered. Becomes audit records, log line, metrics."""
+"""One request for registry content: what was asked, decided and answered. The audit trail, log and metrics are fed from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("proxy.pull.pulls")
 
 @dataclass(slots=True)
 class Exchange:
-    """`began` is on the monotonic clock; `status`, `digest` and `bytes` tell what was answered, as far as it went."""
+    """`began` is on the monotonic clock. `status`, `digest` and `bytes` describe the answer so far; `bytes` is what left."""
 
     operation: Operation
     client_address: str
@@ -48,7 +48,7 @@ class Exchange:
 
     @classmethod
     def outside(cls, operation: Operation, scope: AsgiScope, reference: str = "") -> Exchange:
-        """One that names no repository; `reference` is what it was about, from the client as it came."""
+        """A request without a repository. `reference` is what the client sent, unchecked."""
         return cls(
             operation,
             client_address(scope),
@@ -59,7 +59,7 @@ class Exchange:
         )
 
     def event(self) -> AuditEvent:
-        """The intent."""
+        """The audit trail's intent."""
         subject = self.subject
         return AuditEvent(
             id=self.event_id,
@@ -79,13 +79,13 @@ class Exchange:
         )
 
     def outcome(self, result: Result, refusal: GateResult | None = None) -> AuditOutcome:
-        """What came of it."""
+        """The audit trail's outcome."""
         duration = int((monotonic() - self.began) * 1000)
         return AuditOutcome(
             event_id=self.event_id,
             time=self.time + duration,
             result=result,
-            # A client that goes away is no gate's doing.
+            # No gate refused a client that went away.
             gate=str(refusal.gate) if refusal and refusal.reason is not Reason.CLIENT_CLOSED else "",
             reason=str(refusal.reason) if refusal else "",
             detail=refusal.detail if refusal else "",
@@ -103,7 +103,7 @@ class Exchange:
             telemetry.refusals.labels(outcome.gate, outcome.reason).inc()
 
     def log(self, outcome: AuditOutcome) -> None:
-        """One line; a person's grep for the decision id finds it."""
+        """One line, which can be found by the decision id."""
         level = logging.INFO if outcome.result is Result.ALLOWED else logging.WARNING
         logger.log(
             level,

@@ -1,4 +1,4 @@
-"""Streams in flight: re-checked on every change of what allowed them, and cut when it no longer does."""
+"""Answers in flight: checked again whenever something that allowed them changes, and cut when a gate no longer passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DECIDING = frozenset({Kind.NAMESPACE, Kind.INSTALL, Kind.PRODUCT, Kind.REGISTRY
 
 @dataclass(eq=False, slots=True)
 class OpenStream:
-    """One answer being streamed. `check` gives the gate that no longer passes, or None; `abort` ends both connections.
+    """One answer being streamed. `check` returns the gate that no longer passes, or None; `abort` ends both connections.
 
     `cut` is the gate that ended it.
     """
@@ -31,7 +31,7 @@ class OpenStream:
 
 
 class OpenStreams:
-    """Changes are felt in the very call that brings them to the index; time (expiry, staleness) every `tick` seconds."""
+    """Checks within the call that changes the index, and every `tick` seconds for expiry and staleness."""
 
     def __init__(self, index: ResourceIndex, telemetry: ProxyMetrics, *, tick: float = 1.0) -> None:
         self._index = index
@@ -58,7 +58,7 @@ class OpenStreams:
         streams = self._by_workspace.setdefault(stream.workspace, set())
         streams.add(stream)
         self._telemetry.streams_open.inc()
-        # What changed between the decision and this moment found nothing to cut.
+        # A change between the decision and now found nothing to cut.
         self._recheck(stream)
         try:
             yield
@@ -84,7 +84,7 @@ class OpenStreams:
                     self._recheck(stream)
 
     def _recheck(self, stream: OpenStream) -> None:
-        """Never raises: one stream that cannot be checked must not keep the others from being checked."""
+        """Never raises: a stream whose check fails must not keep the others from being checked."""
         if stream.cut is not None:
             return
         try:
@@ -94,6 +94,6 @@ class OpenStreams:
                 self._telemetry.streams_cut.labels(str(refusal.reason)).inc()
                 stream.abort()
         except Exception:
-            # What cannot be checked is not known to be allowed.
-            logger.exception("a stream in flight could not be checked; it is cut")
+            # A stream that cannot be checked is not known to be allowed.
+            logger.exception("a stream in flight could not be checked and was cut")
             stream.abort()

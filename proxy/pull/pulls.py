@@ -1,6 +1,6 @@
 """Manifests, blobs, tags and referrers: the eight gates in order, then the upstream's bytes.
 
-docs/request-handling.md describes this as a list; the names below are its words.
+docs/request-handling.md lists the gates, by the names used here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Pulls:
         parts = self._parts
         authorization = authorize(decision, subject.identity, path.registry, path.repository, parts.index, parts.moment())
         if authorization.decision.allowed and not subject.opens(path.client_name):
-            # Only when a better token would open it: else its reason (not entitled, revoked) is what the person must read.
+            # Only if another token would open it. Otherwise the user needs the other reason (not entitled, revoked).
             detail = f"the access token has no scope to pull {path.client_name}"
             exchange.decision = exchange.decision.extended(GateResult(Gate.TOKEN, Reason.SCOPE_INSUFFICIENT, detail))
             return Authorization(exchange.decision)
@@ -85,7 +85,7 @@ class Pulls:
 
 
 class _Pull:
-    """Gate 8 and the answer, for a pull whose intent is committed. Every way out leaves an outcome in the audit trail."""
+    """Gate 8 and the answer, for a pull whose intent is committed. Every exit records an outcome in the audit trail."""
 
     def __init__(
         self,
@@ -122,15 +122,15 @@ class _Pull:
             result = Result.FAILED if self._refusal else Result.ALLOWED
         except UpstreamError as error:
             self._refusal = judge_error(error, self._path.registry)
-            await self._tell(retry_after(getattr(error, "retry_after", "")), status=answer_status(error))
+            await self._refuse(retry_after(getattr(error, "retry_after", "")), status=answer_status(error))
         except StreamCut:
-            # The gates may all pass again by now; what counts is why they did not.
+            # The gates may pass again by now; the record needs the reason for the cut.
             self._refusal = self._stream.cut or GateResult(Gate.FRESHNESS, Reason.STATE_STALE, "the stream could not be checked")
             if exchange.status:
                 result = Result.CUT
             else:
                 result = Result.REFUSED
-                await self._tell({})
+                await self._refuse({})
         except ClientGone as error:
             self._refusal = GateResult(Gate.UPSTREAM, Reason.CLIENT_CLOSED, str(error) or "the client closed its connection")
             self._drop_client()
@@ -149,20 +149,20 @@ class _Pull:
             self._refusal = judge_status(
                 response.status, self._path.registry, self._exchange.credential, self._answer.asked, words
             )
-            await self._tell(refusal_headers(response), words)
+            await self._refuse(refusal_headers(response), words)
             return
         await self._answer.send(response, self._send)
 
     def _refusal_now(self) -> GateResult | None:
-        """Gates 3 to 6 asked again, for this stream in flight; and is what it logged in with still good?"""
+        """The gate of 3 to 6 that no longer passes for this answer in flight, or that its credential was withdrawn; else None."""
         parts, path = self._parts, self._path
-        # Of these gates alone: an upstream's refusal that is being answered is none of theirs.
+        # A decision of its own: the upstream's refusal may be part of the exchange's by now.
         asked = Decision(self._exchange.decision.id, ())
         again = authorize(asked, self._subject.identity, path.registry, path.repository, parts.index, parts.moment())
         return again.decision.refusal or credential_withdrawn(self._authorization.credential, parts.index)
 
-    async def _tell(self, headers: Mapping[str, str], words: UpstreamWords | None = None, *, status: int = 0) -> None:
-        """Answers with the refusal, unless an answer has begun: then only breaking the connection tells the client."""
+    async def _refuse(self, headers: Mapping[str, str], words: UpstreamWords | None = None, *, status: int = 0) -> None:
+        """Answers with the refusal, unless an answer has begun; then only a broken connection can signal it."""
         if self._exchange.status or self._refusal is None:
             return
         decision = self._exchange.decision = self._exchange.decision.extended(self._refusal)
@@ -183,13 +183,13 @@ class _Pull:
         await error.response()(self._scope, self._receive, self._send)
 
     def _cut(self) -> None:
-        """In the very call that brings the change: what is buffered for the client must not leave any more."""
+        """Runs within the call that changed the state: what is buffered for the client must not leave any more."""
         if self._exchange.status:
             self._drop_client()
         self._interruptible.cut()
 
     def _drop_client(self) -> None:
-        """Ends an answer that stopped in the middle, with what we and the kernel still hold for a client that reads slowly."""
+        """Ends an unfinished answer, and discards what we and the kernel still hold for the client."""
         if self._outgoing is not None:
             self._outgoing.reset()
 

@@ -1,4 +1,4 @@
-"""Relaying a body to the client: back-pressure, a digest checked before the last piece, a clean end only for a whole body."""
+"""Relays a body with back-pressure. The digest is checked before the last piece, and only a whole body ends cleanly."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class StreamCut(Exception):
 
 
 class ClientStalled(ClientGone):
-    """The client reads nothing, and holds an upstream's connection with that."""
+    """The client reads nothing, and keeps an upstream's connection busy."""
 
 
 @dataclass(slots=True)
 class Sent:
-    """How many bytes of body went out."""
+    """How many bytes of the body were handed to the server."""
 
     bytes: int = 0
 
@@ -87,7 +87,7 @@ async def finish(send: Send, last: bytes, sent: Sent, outgoing: Outgoing | None)
 
 
 class Interruptible:
-    """Runs a relay that the client's going away, or a cut, ends at once, however it is blocked."""
+    """Runs a relay that ends at once, whatever it waits for, when the client goes away or the stream is cut."""
 
     def __init__(self, receive: Receive, close_upstream: Callable[[], None]) -> None:
         self._receive = receive
@@ -102,7 +102,7 @@ class Interruptible:
         self._end()
 
     async def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Awaits `work`. Raises ClientGone or StreamCut when it was ended, else what it raises."""
+        """Awaits `work`. Raises ClientGone or StreamCut when it was ended early, otherwise whatever `work` raises."""
         listener = asyncio.create_task(self._listen())
         self._task = asyncio.create_task(work)
         if self._cut:
@@ -110,7 +110,7 @@ class Interruptible:
         try:
             await self._task
         except asyncio.CancelledError:
-            # Ours was cancelled by us; a cancellation from outside must go on up.
+            # We cancelled the task ourselves, unless the cancellation came from outside: that one must propagate.
             if not (self._cut or self._gone):
                 self._task.cancel()
                 raise
@@ -130,7 +130,7 @@ class Interruptible:
         self._end()
 
     def _end(self) -> None:
-        # Closing first: the upstream connection is dropped in this very call, not when the task is next scheduled.
+        # Close first: the upstream connection is dropped in this call, not when the task is next scheduled.
         self._close_upstream()
         if self._task:
             self._task.cancel()

@@ -159,8 +159,13 @@ class UpstreamAnswer:
     async def _blob(self, path: BlobPath, response: UpstreamResponse, send: Send) -> None:
         # A part of a blob has no digest of its own to be checked against.
         digest = path.digest if response.status == 200 else None
-        if response.length is not None and response.length <= _BUFFERED_MAXIMUM:
-            response, body = await self._read(response, _BUFFERED_MAXIMUM)
+        attempt = 1
+        while response.length is not None and response.length <= _BUFFERED_MAXIMUM:
+            try:
+                body = await response.read(_BUFFERED_MAXIMUM)
+            except UpstreamTruncated as error:
+                response, attempt = await self._asked_again(response, attempt, error), attempt + 1
+                continue
             coding = response.headers.get("Content-Encoding", "")
             await self._whole(send, response, _checked(digest, body, coding) if digest else body)
             return
@@ -173,27 +178,26 @@ class UpstreamAnswer:
 
     async def _document(self, response: UpstreamResponse, limit: int) -> tuple[UpstreamResponse, bytes]:
         """A JSON document, decoded, and the answer that it came with. An empty one was cut short, whatever its headers say."""
-        response, body = await self._read(response, limit, least=1)
-        return response, decoded(body, response.headers.get("Content-Encoding", ""), limit)
-
-    async def _read(self, response: UpstreamResponse, limit: int, least: int = 0) -> tuple[UpstreamResponse, bytes]:
-        """A whole body. One that is cut short is asked for again: nothing of it has been sent yet."""
-        for attempt in range(1, _WHOLE_ATTEMPTS + 1):
+        attempt = 1
+        while True:
             try:
                 body = await response.read(limit, large=LARGE, before_large=self._turn.take)
-                if len(body) < least:
+                if not body:
                     raise UpstreamTruncated("the upstream registry's answer is empty")
-                return response, body
-            except UpstreamTruncated:
-                response.close()
-                if attempt == _WHOLE_ATTEMPTS:
-                    raise
-                again = await self._request("GET")
-                if again.status != response.status:
-                    again.close()
-                    raise
-                response = again
-        raise AssertionError("unreachable")
+                return response, decoded(body, response.headers.get("Content-Encoding", ""), limit)
+            except UpstreamTruncated as error:
+                response, attempt = await self._asked_again(response, attempt, error), attempt + 1
+
+    async def _asked_again(self, response: UpstreamResponse, attempt: int, cause: UpstreamTruncated) -> UpstreamResponse:
+        """Another answer in place of one that was cut short: nothing of it has been sent. Raises `cause` when there is none."""
+        response.close()
+        if attempt >= _WHOLE_ATTEMPTS:
+            raise cause
+        again = await self._request("GET")
+        if again.status != response.status:
+            again.close()
+            raise cause
+        return again
 
     async def _whole(
         self, send: Send, response: UpstreamResponse, body: bytes = b"", more: Mapping[str, str] | None = None

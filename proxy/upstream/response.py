@@ -12,7 +12,7 @@ from proxy.upstream.errors import UpstreamMisbehaved, UpstreamTimeout, UpstreamT
 
 
 class UpstreamResponse:
-    """`close()` drops the connection at once: a released one would go on reading what nobody wants."""
+    """`close()` drops the connection at once; a released one would read on to the end of the body."""
 
     def __init__(self, response: aiohttp.ClientResponse, *, redirected: bool = False) -> None:
         self._response = response
@@ -37,7 +37,7 @@ class UpstreamResponse:
 
     @property
     def length(self) -> int | None:
-        """Content-Length, or None when the upstream did not say."""
+        """Content-Length, or None if the upstream did not send one."""
         return self._response.content_length
 
     async def body(self) -> AsyncIterator[bytes]:
@@ -75,7 +75,7 @@ class UpstreamResponse:
         self._response.close()
 
     async def drain(self) -> None:
-        """Reads a small rest so that the connection can serve again; gives up on a large or slow one."""
+        """Reads what little is left so that the connection can be reused; closes it if that is much or slow."""
         try:
             async with asyncio.timeout(1):
                 await self.read(65536)

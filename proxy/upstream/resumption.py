@@ -1,4 +1,4 @@
-"""A blob that the upstream cuts short, continued from where it stopped by a fresh request, so that the client never notices.
+"""A blob whose body was cut short, continued by a new request from where it stopped; the client does not notice.
 
 The registry is asked again, not the redirect's target: signed URLs expire.
 """
@@ -21,7 +21,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
 
 
 class ResumableBody:
-    """The body of `response`, which answered a GET of `target`. `close()` ends whichever answer is being read."""
+    """The body of `response`, which answered a GET of `target`. `close()` ends the answer that is being read."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ResumableBody:
         self._current.close()
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes. Raises UpstreamTruncated when the upstream cannot, or will not, go on."""
+        """The bytes. Raises UpstreamTruncated when the upstream does not continue."""
         position, attempts = self._first, 0
         while True:
             try:
@@ -59,7 +59,7 @@ class ResumableBody:
                 return
 
     async def _begin_again(self, cause: UpstreamError) -> None:
-        """Nothing came yet: the same question, which also an upstream without ranges, or one that gives no length, can answer."""
+        """Nothing has come yet, so the same request is repeated; this needs neither ranges nor a known length."""
         await self._ask(self._headers, self._current.status, (self._first, self._last), cause)
 
     async def _resume(self, position: int, cause: UpstreamError) -> None:
@@ -81,7 +81,7 @@ class ResumableBody:
 
 
 def _extent(response: UpstreamResponse) -> tuple[int, int | None]:
-    """First and last position of the body within the blob; no last one when the upstream gave no length."""
+    """First and last position of the body within the blob; the last is None if the upstream gave no length."""
     if response.status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         return (int(match[1]), int(match[2])) if match else (0, None)

@@ -322,6 +322,14 @@ async def test_a_small_object_that_is_cut_short_is_asked_for_again(
     assert (refused.status_code, refused.json()["errors"][0]["detail"]["reason"]) == (502, "upstream-truncated")
 
 
+async def test_a_large_blob_whose_first_answer_was_short_is_streamed(akua: World, upstream: ScriptedUpstream, token: str) -> None:
+    def answer(request: Request) -> Response:
+        return StreamingResponse(_pieces(), headers={"Content-Length": "100"}) if len(upstream.asked) == 1 else Response(BLOB)
+
+    upstream.answer = answer
+    assert (await akua.pull(token, akua.path("acme/app", "blobs", BLOB_DIGEST))).content == BLOB
+
+
 @pytest.mark.parametrize("length", [True, False], ids=["length", "chunked"])
 async def test_a_large_blob_of_which_nothing_came_is_asked_for_again(
     akua: World, upstream: ScriptedUpstream, token: str, length: bool

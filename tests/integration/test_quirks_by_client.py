@@ -13,10 +13,11 @@ import pytest
 from demo_registry.image import Repository
 from tests.integration.conftest import API, Content
 from tests.support.akua_process import AkuaProcess
+from tests.support.containerd import containerd
 from tests.support.go_programs import CRANE, REGCTL, REGISTRY_PROGRAMS, go_program
 from tests.support.programs import requires_program
 from tests.support.proxied_world import basic
-from tests.support.quirky_registry import QUIRKS, QuirkyRegistry, quirky_registry
+from tests.support.quirky_registry import QUIRKS, QuirkyRegistry, quirky_registry, schema_1
 
 CLIENTS = ("crane", "regctl", "skopeo")
 
@@ -65,6 +66,10 @@ class Client:
             self._crane("pull", "--format=oci", source, str(target))
         return {f"sha256:{path.name}" for path in (target / "blobs" / "sha256").iterdir()}
 
+    def inspect(self, image: str) -> str:
+        """A manifest as it is, its digest checked; skopeo's."""
+        return self._skopeo("inspect", "", "--raw", f"docker://{self._registry}/{image}")
+
     def _skopeo(self, command: str, side: str, *arguments: str) -> str:
         program = requires_program("skopeo")
         login = [f"--{side}creds=quirks:{self._token}"] if self._token else []
@@ -111,3 +116,23 @@ def test_a_client_gets_through_the_proxy_what_it_gets_directly(
     if quirk != "cut":  # of which a direct client sees the cut
         assert image(content.app, "1.0") <= direct.copy(f"acme/{quirk}", "1.0")
         assert direct.tags(f"acme/{quirk}") == listed
+
+
+@pytest.mark.parametrize("quirk", sorted(QUIRKS))
+def test_containerd_pulls_as_kubelet_asks_it_to(
+    akua: AkuaProcess, quirky: QuirkyRegistry, token: str, tmp_path_factory: pytest.TempPathFactory, quirk: str
+) -> None:
+    with containerd(tmp_path_factory.mktemp("containerd")) as runtime:  # one each: what another one pulled is not asked for again
+        name = f"{akua.host}/{quirky.authority.replace(':', '_')}/acme/{quirk}:1.0"
+        assert runtime.pull(name, "quirks", token).startswith("sha256:")
+
+
+def test_skopeo_reads_a_schema_1_manifest_by_the_digest_of_what_was_signed(
+    akua: AkuaProcess, quirky: QuirkyRegistry, token: str, tmp_path: Path
+) -> None:
+    direct = Client("skopeo", quirky.authority, "", tmp_path)
+    proxied = Client("skopeo", akua.host, token, tmp_path)
+    body, digest = schema_1()
+    for reference in (":1.0", f"@{digest}"):
+        assert direct.inspect(f"acme/signed{reference}") == body
+        assert proxied.inspect(f"{quirky.authority.replace(':', '_')}/acme/signed{reference}") == body

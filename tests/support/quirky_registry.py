@@ -5,7 +5,10 @@ The repository's last component names the quirk; the content is the same in each
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -24,7 +27,25 @@ QUIRKS = {
     "twice": "Content-Length is said twice, beside 40 KB of policy",
     "signed-for-get": "blobs redirect to a URL that refuses HEAD",
 }
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 _PATH = re.compile(r"/v2/acme/([a-z-]+)/(manifests|blobs|tags)/([^/]+)")
+
+
+def schema_1() -> tuple[str, str]:
+    """A manifest of Docker's schema 1 as libtrust signs it (the signature itself is checked by nobody), and its digest."""
+    payload = json.dumps({"schemaVersion": 1, "name": "acme/signed", "tag": "1.0", "fsLayers": [], "history": []}, indent=3)
+    protected = {"formatLength": len(payload) - 2, "formatTail": _base64url(payload[-2:]), "time": "2015-01-01T00:00:00Z"}
+    signature = {
+        "header": {"jwk": {"crv": "P-256", "kid": "TEST", "kty": "EC", "x": "AA", "y": "AA"}, "alg": "ES256"},
+        "signature": _base64url("signature"),
+        "protected": _base64url(json.dumps(protected)),
+    }
+    body = f'{payload[:-2]},\n   "signatures": {json.dumps([signature])}{payload[-2:]}'
+    return body, "sha256:" + hashlib.sha256(payload.encode()).hexdigest()
+
+
+def _base64url(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 class QuirkyRegistry(ThreadingHTTPServer):
@@ -63,6 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._blob(url.path.removeprefix("/storage/"), 403 if self.command == "HEAD" else 200)
             return
         match = _PATH.fullmatch(url.path)
+        if match is not None and match[1] == "signed" and match[2] == "manifests":
+            body, digest = schema_1()
+            self._send(200, body.encode(), SCHEMA_1, {"Docker-Content-Digest": digest})
+            return
         if match is None or match[1] not in QUIRKS:
             self._send(404, b'{"errors":[{"code":"NAME_UNKNOWN","message":"no such repository"}]}', "application/json")
             return
