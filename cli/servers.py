@@ -72,6 +72,8 @@ def node_trust(
     folder = hosts_folder(settings)
     if remove:
         remark(f"akua: {folder.path} {'is removed' if folder.remove() else 'has nothing of ours'}")
+        for other in folder.remove_others():
+            remark(f"akua: {other} is removed")
         if stay:
             stay_ready(settings)
     elif once:

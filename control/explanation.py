@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from control.session import Session
 from proxy.gates import authorization
 from proxy.gates.authorization import Moment
+from proxy.gates.credential_choice import choose_credential
+from proxy.reporting.conditions import DENIED
 from registry_access.model.decision import Decision, Gate, GateResult, Reason, new_decision_id, passed
 from registry_access.model.names.image_reference import ImageReference
 from registry_access.model.names.proxied_reference import Unchanged, UnchangedReason, from_proxied, to_proxied
-from registry_access.model.resources import Install
+from registry_access.model.resources import Condition, Install, RegistryCredential
+from registry_access.model.resources.metadata import VERIFIED, condition_of
 from registry_access.settings import Settings
 from registry_access.state.index import ResourceIndex
 
@@ -20,13 +23,17 @@ NOT_ASKED = {
 }
 
 
-def explain_pull(session: Session, install: str, image: str) -> tuple[Decision, ImageReference | None]:
-    """The decision for an install of the workspace. Raises NotFound, StateUnavailable when its Secrets may not be listed."""
+def explain_pull(session: Session, install: str, image: str) -> tuple[Decision, ImageReference | None, Condition | None]:
+    """The decision for an install of the workspace, the upstream image, and what its upstream answered last (`last_answer`).
+
+    Raises NotFound, StateUnavailable when its Secrets may not be listed.
+    """
     found = session.install(install)
     if session.sealed:
         for credential in session.credentials():
             session.value_of(credential)  # gate 5 would be answered wrongly
-    return decide(session.index, found, image, session.settings)
+    decision, upstream = decide(session.index, found, image, session.settings)
+    return decision, upstream, last_answer(session.index, found, upstream)
 
 
 def decide(index: ResourceIndex, install: Install, image: str, settings: Settings) -> tuple[Decision, ImageReference | None]:
@@ -45,8 +52,23 @@ def decide(index: ResourceIndex, install: Install, image: str, settings: Setting
     return authorization.explain(decision, identity, upstream.registry, upstream.repository, index, moment), upstream
 
 
-def as_document(decision: Decision, install: str, image: str, upstream: ImageReference | None) -> dict[str, object]:
-    """A decision for scripts: JSON values only."""
+def last_answer(index: ResourceIndex, install: Install, upstream: ImageReference | None) -> Condition | None:
+    """What the upstream answered last to pulls with the credential that this image needs; None when nothing is known."""
+    if upstream is None:
+        return None
+    credentials = index.credentials(install.workspace, upstream.registry)
+    chosen = choose_credential(credentials, install.workspace, upstream.registry, upstream.repository)
+    found = condition_of(chosen.status.conditions, VERIFIED) if isinstance(chosen, RegistryCredential) else None
+    if found is None or found.status == "Unknown":
+        return None
+    of_another = found.reason == DENIED and not found.message.startswith(f"{upstream.registry}/{upstream.repository}: ")
+    return None if of_another else found
+
+
+def as_document(
+    decision: Decision, install: str, image: str, upstream: ImageReference | None, answered: Condition | None = None
+) -> dict[str, object]:
+    """A decision for scripts: JSON values only. `answered`: see `last_answer`."""
     refusal = decision.refusal
     asked = {result.gate: result for result in decision.results}
     return {
@@ -58,6 +80,7 @@ def as_document(decision: Decision, install: str, image: str, upstream: ImageRef
         "reason": str(refusal.reason) if refusal else "",
         "detail": refusal.detail if refusal else "",
         "gates": [_gate(gate, asked.get(gate)) for gate in Gate],
+        "upstreamAnswered": answered.to_manifest() if answered else None,
     }
 
 

@@ -1,1 +1,1 @@
-"""Node trust: a node's containerd is told where the proxy is and whom to believe there. Writes one folder, knows no secret."""
+"""Node trust: tells a node's containerd where the proxy is and which CA to trust there. Writes one folder, knows no secret."""

@@ -9,8 +9,10 @@ as root, and must not write, or change a mode, where somebody else points.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from registry_access.model.errors import InvalidInput
@@ -20,6 +22,7 @@ _AUTHOR = "# Written by akua node-trust"
 MARKER = f"{_AUTHOR}, which replaces it: changes are lost. `akua node-trust --remove` takes it away.\n"
 HOSTS, CA = "hosts.toml", "ca.crt"
 _READABLE, _ENTERABLE = 0o644, 0o755  # nothing here is secret
+_FOLDERS_MAXIMUM = 1000  # looked at, of other hosts
 _FILE_MAXIMUM = 1024 * 1024  # bytes; a bundle of CAs has a few thousand
 
 
@@ -46,6 +49,7 @@ class HostsFolder:
 
     def __init__(self, root: Path, host: str) -> None:
         self.path = root / _folder_name(host)
+        self._root = root
         self._plain = root / host
 
     def write(self, trust: Trust) -> bool:
@@ -65,17 +69,21 @@ class HostsFolder:
     def remove(self) -> bool:
         """Whether there was something of ours, now gone; what is not ours stays. Raises InvalidInput when it cannot be."""
         self._refuse_links()
+        return _remove_ours(self.path)
+
+    def remove_others(self) -> Sequence[Path]:
+        """Removes what we wrote for other hosts, and returns those folders: after a change of AKUA_HOST no token is good for the
+        old one. Raises InvalidInput when one cannot be removed.
+        """
         try:
-            # hosts.toml first: without the CA that it names, it would only make pulls fail.
-            found = [file for name in (HOSTS, CA) if _is_ours(file := self.path / name)]
-            for file in found:
-                file.unlink()
-            with suppress(OSError):  # somebody's other files stay, and the folder with them
-                remove_leftovers(self.path)
-                self.path.rmdir()
+            with os.scandir(self._root) as entries:
+                folders = [entry for entry in islice(entries, _FOLDERS_MAXIMUM) if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return ()
         except OSError as error:
-            raise _unusable(self.path, error) from error
-        return bool(found)
+            raise _unusable(self._root, error) from error
+        others = sorted(Path(entry.path) for entry in folders if Path(entry.path) != self.path)
+        return [path for path in others if _is_marked(path) and _remove_ours(path)]
 
     def _refuse_links(self) -> None:
         if self.path.is_symlink():
@@ -105,6 +113,29 @@ def _folder_name(host: str) -> str:
     return f"{name}_{port}_" if colon and name else host
 
 
+def _remove_ours(folder: Path) -> bool:
+    """Whether there was something of ours in `folder`, now gone. Raises InvalidInput."""
+    try:
+        # hosts.toml first: without the CA that it names, it would only make pulls fail.
+        found = [file for name in (HOSTS, CA) if _is_ours(file := folder / name)]
+        for file in found:
+            file.unlink()
+        with suppress(OSError):  # somebody's other files stay, and the folder with them
+            remove_leftovers(folder)
+            folder.rmdir()
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    return bool(found)
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether its hosts.toml is ours. Raises InvalidInput."""
+    try:
+        return _is_ours(folder / HOSTS) is True
+    except OSError as error:
+        raise _unusable(folder, error) from error
+
+
 def _replace(file: Path, content: str) -> bool:
     """Whether `file` held something else and was replaced. Raises OSError."""
     if read_regular_file(file, _FILE_MAXIMUM) == content.encode():
@@ -123,7 +154,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _is_ours(file: Path) -> bool | None:
-    """None when there is no such file; False for what is not a regular file either. Raises OSError."""
+    """None when there is no such file; False also for anything but a regular file. Raises OSError."""
     if file.is_symlink() or (file.exists() and not file.is_file()):
         return False
     content = read_regular_file(file, len(_AUTHOR))

@@ -38,6 +38,8 @@ class TrustKeeper:
         try:
             trust = await self._read()
             changed = self._folder.write(trust)
+            for other in self._folder.remove_others():
+                logger.info("what was written for another host is gone", extra={"folder": str(other)})
         except AkuaError as error:
             self._telemetry.node_trust_looks.labels("failed").inc()
             self._problem = str(error)

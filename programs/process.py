@@ -27,7 +27,8 @@ from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
 from registry_access.runtime.operations import create_operations_app
 from registry_access.runtime.redaction import Redactor
-from registry_access.runtime.serving import OPERATIONS, Listener, Servers, TlsFiles
+from registry_access.runtime.served_certificate import TlsFiles
+from registry_access.runtime.serving import OPERATIONS, Listener, Servers
 from registry_access.settings import Settings
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
@@ -111,6 +112,8 @@ class Process:
             for certificate in self.certificates.values():
                 stack.callback(certificate.follow(store.index, self.servers.reload_certificate))
             self.health.add("certificate", self._certificate_problem)
+            self.health.add_concern("certificate", self._certificate_concern)
+            self.health.add_fact("certificates", self.servers.certificates)
             self.health.add("state", lambda: "" if store.synced else "the state has not been read yet")
             if self.proxy:
                 self.proxy_parts = await start_proxy(self.settings, store, self.telemetry, self.health, overrides=self.overrides)
@@ -218,6 +221,9 @@ class Process:
     def _certificate_problem(self) -> str:
         return "; ".join(problem for each in self.certificates.values() if (problem := each.problem()))
 
+    def _certificate_concern(self) -> str:
+        return "; ".join(concern for each in self.certificates.values() if (concern := each.concern()))
+
     def _issue(self) -> TlsFiles:
         host = self.settings.webhook_address.host
         return self.authority.issue(WEBHOOK, tuple(dict.fromkeys((*WEBHOOK_NAMES, *([host] if host != "0.0.0.0" else [])))))  # noqa: S104
@@ -240,6 +246,11 @@ class Process:
             self.telemetry.audit_lag.set(trail.lag())
             if (room := trail.room()) is not None:
                 self.telemetry.audit_room(room.size, room.free, room.days_left)
+            self.telemetry.credential_expiry.clear()
+            for credential in self.proxy_parts.services.index.all_credentials():
+                if credential.expires_at is not None and not credential.disabled:
+                    labels = (credential.workspace, credential.metadata.name)
+                    self.telemetry.credential_expiry.labels(*labels).set(credential.expires_at.timestamp())
 
     def _started(self, started: Callable[[], None]) -> None:
         logger.info("serving", extra={name: self.address(name) for name in self.names})

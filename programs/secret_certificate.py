@@ -42,8 +42,12 @@ class SecretCertificate:
         """Why there is nothing to serve with; empty once there is."""
         return "" if self._loaded else self._problem
 
+    def concern(self) -> str:
+        """Why an older certificate is served than the one that is there; empty when it is the same."""
+        return f"{self._problem}; the one before is still served" if self._loaded and self._problem else ""
+
     def follow(self, index: ResourceIndex, load: Callable[[str], None]) -> Unsubscribe:
-        """Takes the certificate now if it is there, and whenever it changes. `load` is told the server's name."""
+        """Takes the certificate now, if it is there, and whenever it changes. Calls `load` with the server's name."""
 
         def changed(change: Change) -> None:
             if (change.key.namespace, change.key.name) == (SYSTEM_NAMESPACE, self._secret):
@@ -57,6 +61,7 @@ class SecretCertificate:
             return
         pair = KeyPair(secret.data.get(CERTIFICATE_ENTRY, b""), secret.data.get(KEY_ENTRY, b""))
         if pair == self._loaded:
+            self._problem = ""
             return
         try:
             if not belong_together(pair):
@@ -66,5 +71,5 @@ class SecretCertificate:
             self._problem = f"Secret {SYSTEM_NAMESPACE}/{self._secret} cannot be used: {error}"
             logger.error("the %s certificate stays as it is: %s", self._server, self._problem)
             return
-        self._loaded = pair
+        self._loaded, self._problem = pair, ""
         load(self._server)

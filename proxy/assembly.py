@@ -12,6 +12,7 @@ from proxy.gates.authentication import Authenticator, TokenKeys
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.open_streams import OpenStreams
+from proxy.reporting.condition_report import ConditionReport
 from proxy.reporting.pull_events import PullEvents
 from proxy.reporting.refusals import INSTALLS, STRANGERS
 from proxy.reporting.usage_report import UsageReport
@@ -21,6 +22,7 @@ from proxy.upstream.upstreams import Upstreams
 from registry_access.audit.observed import ObservedTrail
 from registry_access.audit.opening import PROXY_PATIENCE, is_remote, open_trail
 from registry_access.audit.trail import chain_name, sql_trail
+from registry_access.model.cluster_words import in_cluster_words
 from registry_access.model.resources import Kind
 from registry_access.model.signing_key import VerificationKeys
 from registry_access.runtime.forwarded import ForwardedClients
@@ -59,6 +61,7 @@ class Proxy:
     app: ASGIApp
     services: ProxyServices
     usage: UsageReport
+    conditions: ConditionReport
     events: EventRecorder
 
     async def stop(self) -> None:
@@ -66,6 +69,7 @@ class Proxy:
         await self.services.streams.stop()
         await self.services.upstreams.close()
         await self.usage.stop()
+        await self.conditions.stop()
         await self.events.stop()
         await self.services.refusals.repeats.stop()
         await self.services.trail.stop()
@@ -85,9 +89,12 @@ async def start_proxy(
         owner_dsn=settings.audit_owner_dsn,
         capacity=settings.audit_capacity,
     )
-    trail = ObservedTrail(own, usage.observe, pull_events.observe)
+    words = in_cluster_words if settings.in_cluster else _as_it_is
+    conditions = ConditionReport(store, events, words=words, staleness_limit=settings.staleness_limit)
+    trail = ObservedTrail(own, usage.observe, pull_events.observe, conditions.observe)
     await open_trail(trail, PROXY_PATIENCE if is_remote(settings.audit_dsn) else 0)
     usage.start()
+    conditions.start()
     events.start()
     await ensure_keys(store, ACCESS_TOKEN_KEYS)
     access = KeyRing(index, ACCESS_TOKEN_KEYS, time.time)
@@ -118,7 +125,7 @@ async def start_proxy(
     health.add("state", lambda: "" if store.synced else "the state has not been read yet")
     health.add("audit", trail.problem)
     health.add("freshness", lambda: _freshness_problem(store, settings))
-    return Proxy(ForwardedClients(create_proxy_app(parts), settings.trusted_proxies), parts, usage, events)
+    return Proxy(ForwardedClients(create_proxy_app(parts), settings.trusted_proxies), parts, usage, conditions, events)
 
 
 def upstream_settings(settings: Settings) -> UpstreamSettings:
@@ -135,6 +142,10 @@ def upstream_settings(settings: Settings) -> UpstreamSettings:
         ca_file=settings.upstream_ca_file,
         identity_workspaces=settings.upstream_identity_workspaces,
     )
+
+
+def _as_it_is(message: str, _workspace: str) -> str:
+    return message
 
 
 def _forget(upstreams: Upstreams, change: Change) -> None:

@@ -34,6 +34,12 @@ class ProxyMetrics(StateMetrics, AuditMetrics):
         self.upstream_rate_limit_remaining = self._gauge(
             "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
         )
+        self.credential_expiry = self._gauge(
+            "akua_credential_expiry_timestamp_seconds",
+            "When a registry credential's secret ends upstream, where spec.expiresAt says so.",
+            "workspace",
+            "credential",
+        )
         self.audit_failures = self._counter("akua_audit_failures", "Requests refused because nothing could be committed.")
         self.audit_skipped = self._counter(
             "akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded one by one."

@@ -12,6 +12,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import load_pem_x509_certificates
+
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.model.names.registry_host import is_registry_host, normalize_registry_host
 from registry_access.runtime.address import Address
@@ -30,6 +32,7 @@ _CONNECTION_BOUNDS = (
 )
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>KiB|MiB|GiB|TiB)?", re.ASCII)
 _SIZES = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_LONGEST = 3650 * 86400.0
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -67,7 +70,10 @@ def duration(value: str) -> float:
     match = _DURATION.fullmatch(value)
     if match is None:
         raise InvalidInput("is not a duration", remedy="write a number with ms, s, m, h or d, such as 15s or 30d")
-    return float(match["number"]) * _UNITS[match["unit"]]
+    seconds = float(match["number"]) * _UNITS[match["unit"]]
+    if seconds > _LONGEST:
+        raise InvalidInput("is longer than ten years", remedy="write a shorter one, such as 15s or 30d")
+    return seconds
 
 
 def count(value: str) -> int:
@@ -129,19 +135,43 @@ def target_namespaces(value: str) -> str:
     return value
 
 
-def words(value: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in value.split(",") if word.strip())
-
-
 def networks(value: str) -> tuple[str, ...]:
-    for word in words(value):
+    found = words(value)
+    for word in found:
         try:
-            ipaddress.ip_network(word)
+            meant = ipaddress.ip_network(word, strict=False)
         except ValueError:
             raise InvalidInput(
                 f"has {word!r}, which is not a network", remedy="write it as 10.20.0.0/16 or fd00:1::/64"
             ) from None
-    return words(value)
+        if ipaddress.ip_interface(word).ip != meant.network_address:
+            raise InvalidInput(f"has {word!r}, an address within a network", remedy=f"write {meant}")
+    return found
+
+
+def pem_file(value: str) -> str:
+    """The name of a file with certificates, "" for none."""
+    if not value:
+        return value
+    try:
+        found = load_pem_x509_certificates(Path(value).read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}", remedy="name a PEM file that this process may read") from None
+    except ValueError:
+        found = []
+    if not found:
+        raise InvalidInput("holds no PEM certificate", remedy="put the CA's certificates there, each with BEGIN CERTIFICATE")
+    return value
+
+
+def audit_location(value: str) -> str:
+    if not re.match(r"(sqlite:///.|postgres(ql)?(\+[a-z0-9]+)?://.)", value):
+        raise InvalidInput("is no audit trail", remedy="write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+    return value
+
+
+def words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 def private_registries(value: str) -> tuple[str, ...]:
@@ -157,7 +187,7 @@ class Settings:
 
     state: str = _setting("directory:.akua/state", state_location, "Where resources live: directory:PATH or kubernetes.")
     audit_dsn: str = _setting(
-        "sqlite:///.akua/audit.db", text, "The audit trail: sqlite:///PATH or postgresql://...", secret=True
+        "sqlite:///.akua/audit.db", audit_location, "The audit trail: sqlite:///PATH or postgresql://...", secret=True
     )
     audit_owner_dsn: str = _setting(
         "",
@@ -256,7 +286,7 @@ class Settings:
         words,
         "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own identity.",
     )
-    upstream_ca_file: str = _setting("", text, "PEM file with further CAs that upstreams' certificates may be from.")
+    upstream_ca_file: str = _setting("", pem_file, "PEM file with further CAs that upstreams' certificates may be from.")
     target_namespaces: str = _setting(
         "",
         target_namespaces,
@@ -372,6 +402,10 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
         ("install_token_lifetime", 600, 400 * 86400),
         ("staleness_limit", 1, 3600),
         ("admission_held_bytes", 8 * 1024 * 1024, 1024**3),
+        ("drain", 0, 86400),
+        ("upstream_connect", 0.01, 300),
+        ("upstream_headers", 0.01, 3600),
+        ("upstream_idle", 0.01, 3600),
         *_CONNECTION_BOUNDS,
     )
     for name, low, high in bounds:

@@ -114,7 +114,7 @@ def add(
         return await add_credential(session, wanted, lambda: read_values(chosen.fields, given, f"credential {called}"))
 
     made = with_session(context, workspace, work, creating=True)
-    done(output, made.to_manifest(), f"credential {called} opens {host}; `akua credential test {called}` tries it")
+    done(output, made.to_manifest(), f"credential {called} is for {host}; `akua credential test {called}` tries it")
 
 
 @credential_app.command("list")

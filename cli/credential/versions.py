@@ -170,7 +170,8 @@ def try_(
 ) -> None:
     """Log in for real, and say exactly what is wrong when it does not work. With an image, ask for its manifest too.
 
-    The outcome is kept in the credential's status (condition Verified). Exit code 1 when it does not work.
+    Tried from where you are; in a cluster the proxy may see the registry by another way: its own outcome is the condition
+    Verified of `kubectl describe rcred`. Exit code 1 when it does not work.
 
     Example: akua credential test ghcr ghcr.io/acme/storefront:1.4
     """

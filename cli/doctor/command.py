@@ -26,7 +26,7 @@ _LISTED = 20  # of one noun, when all of them are good
 
 
 def doctor(context: typer.Context, output: OutputOption = Output.TABLE, workspace: WorkspaceOption = "") -> None:
-    """Look at everything that pulls depend on, from the outside in, and say what to mend.
+    """Look at everything that pulls depend on, from the outside in, and say how to fix what is wrong.
 
     With state in a folder: settings, state, audit trail, certificates, ports, credentials and installs. With
     AKUA_STATE=kubernetes, wherever kubectl works or in a pod: name, route, trust, the webhook's registration, a pod on trial,
@@ -77,8 +77,8 @@ async def _state(settings: Settings, workspace: str) -> AsyncIterator[Check]:
             yield good("state", f"read: {counts}")
             for problem in store.problems():
                 yield bad("state", str(problem))
-            checks = label_checks(index, workspace), credential_checks(index, workspace), install_checks(index, workspace)
-            for check in chain.from_iterable(checks):
+            installs = install_checks(index, workspace, credentials_seen=True)
+            for check in chain(label_checks(index, workspace), credential_checks(index, workspace), installs):
                 yield check
     except AkuaError as error:
         yield bad("state", str(error))

@@ -38,7 +38,7 @@ def token(
     async def work(session: Session) -> tuple[InstallToken, str]:
         return await install_token(session, name), session.settings.host
 
-    found, host = with_session(context, workspace, work, provisioned=True)
+    found, host = with_session(context, workspace, work)
     if docker:
         sys.stdout.write(json.dumps(json.loads(docker_config(host, name, found.token)), indent=2) + "\n")
     elif output is Output.JSON:

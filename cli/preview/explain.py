@@ -15,6 +15,7 @@ from control.explanation import NOT_ASKED, as_document, explain_pull
 from control.session import Session
 from registry_access.model.decision import Decision, Gate
 from registry_access.model.names.image_reference import ImageReference
+from registry_access.model.resources import Condition
 
 REFUSED_EXIT = 3
 
@@ -38,22 +39,22 @@ def explain(
       akua explain shop oci.akua.dev/ghcr.io/acme/billing -o json
     """
 
-    async def work(session: Session) -> tuple[Decision, ImageReference | None]:
+    async def work(session: Session) -> tuple[Decision, ImageReference | None, Condition | None]:
         return explain_pull(session, install, image)
 
-    decision, upstream = with_session(context, workspace, work)
+    decision, upstream, answered = with_session(context, workspace, work)
     if output is Output.JSON:
-        show_json(as_document(decision, install, image, upstream))
+        show_json(as_document(decision, install, image, upstream, answered))
     else:
         to = console()
-        to.print(gates(decision))
-        to.print(verdict(decision, install, str(upstream or image)))
+        to.print(gates(decision, answered))
+        to.print(verdict(decision, install, str(upstream or image), answered))
     if not decision.allowed:
         raise typer.Exit(REFUSED_EXIT)
 
 
-def gates(decision: Decision) -> Table:
-    """A decision for people: every gate in order, those that were not asked too."""
+def gates(decision: Decision, answered: Condition | None = None) -> Table:
+    """A decision for people: every gate in order, those that were not asked too. `answered`: by the upstream, last."""
     asked = {result.gate: result for result in decision.results}
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     table.add_column(no_wrap=True)
@@ -63,6 +64,8 @@ def gates(decision: Decision) -> Table:
         result = asked.get(gate)
         if result is None:
             said = NOT_ASKED.get(gate, "") if decision.allowed else "not asked"
+            if gate is Gate.UPSTREAM and answered is not None:
+                said = _last(answered)
             table.add_row(Text("·", "dim"), Text(f"{number} {gate}", "dim"), Text(said, "dim"))
         elif result.passed:
             table.add_row(Text("✓", "green"), f"{number} {gate}", Text(result.detail))
@@ -72,6 +75,14 @@ def gates(decision: Decision) -> Table:
     return table
 
 
-def verdict(decision: Decision, install: str, image: str) -> Text:
+def verdict(decision: Decision, install: str, image: str, answered: Condition | None = None) -> Text:
+    if decision.allowed and answered is not None and answered.status == "False":
+        ours = Text.assemble("our gates let install ", (install, "bold"), " pull ", (image, "bold"))
+        return ours.append_text(Text.assemble(", and the upstream ", ("refused it last", "bold red"), f": {answered.message}"))
     allowed = ("may pull", "green") if decision.allowed else ("may not pull", "bold red")
     return Text.assemble("install ", (install, "bold"), " ", allowed, " ", (image, "bold"))
+
+
+def _last(answered: Condition) -> str:
+    since = f" since {answered.last_transition_time:%Y-%m-%d %H:%M}Z" if answered.last_transition_time else ""
+    return f"opened by pulls{since}" if answered.status == "True" else f"refused{since}: {answered.message}"

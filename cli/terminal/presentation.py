@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import traceback
@@ -18,12 +19,24 @@ from control.duration import span
 from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.runtime.remark import remark as remark
 
-_PIPE_WIDTH = 250  # a pipe has no width: rows stay on their line
+_PIPE_WIDTH = 100_000  # a pipe has no width: rows stay on their line
+
+
+class _Unpadded(io.TextIOBase):
+    """Standard output without the blanks that fill a table's last column."""
+
+    def write(self, text: str, /) -> int:
+        return sys.stdout.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def console() -> Console:
     """Standard output; made when asked for, so that a captured or redirected one is the one used."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    return Console(file=_Unpadded(), highlight=False, width=_PIPE_WIDTH, soft_wrap=False)  # type: ignore[arg-type]
 
 
 def show_json(document: object) -> None:

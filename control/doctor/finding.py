@@ -18,12 +18,12 @@ class Finding(StrEnum):
     GOOD = "good"
     WARNING = "warning"
     BAD = "bad"
-    UNSEEN = "unseen"  # not looked at, for want of a right
+    UNSEEN = "unseen"  # not looked at: a right is missing
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. `detail` says what was found; for what is not good, also how to mend it."""
+    """One thing looked at. `detail` says what was found; unless that is good, also how to fix it."""
 
     name: str
     finding: Finding
@@ -33,6 +33,11 @@ class Check:
     def noun(self) -> str:
         """What kind of thing it is: the name's first word."""
         return self.name.partition(" ")[0]
+
+    @property
+    def workspace(self) -> str:
+        """Of a workspace's object (``install acme/shop``), the workspace."""
+        return self.name.partition(" ")[2].partition("/")[0]
 
 
 def good(name: str, detail: str) -> Check:
@@ -65,7 +70,7 @@ def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> C
 def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
     """Of each noun of which more than `at_most` are good, those are one line, and so is all that could not be seen."""
     counts = Counter(check.noun for check in checks if check.finding is Finding.GOOD)
-    told: set[str] = set()
+    shown_nouns: set[str] = set()
     shown: list[Check] = []
     hidden = [check.name for check in checks if check.finding is Finding.UNSEEN]
     for check in checks:
@@ -73,10 +78,10 @@ def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
             continue
         if check.finding is not Finding.GOOD or counts[check.noun] <= at_most:
             shown.append(check)
-        elif check.noun not in told:
-            told.add(check.noun)
+        elif check.noun not in shown_nouns:
+            shown_nouns.add(check.noun)
             shown.append(good(f"{check.noun}s", f"{counts[check.noun]} are as they should be; `-o json` lists them"))
     if hidden:
-        remedy = "whoever has them sees more; `-o json` says which right each one wants"
-        shown.append(Check("not looked at", Finding.UNSEEN, f"for want of rights: {', '.join(hidden)}; {remedy}"))
+        remedy = "`-o json` says which right each one needs"
+        shown.append(Check("not looked at", Finding.UNSEEN, f"you lack the rights to see: {', '.join(hidden)}; {remedy}"))
     return shown

@@ -55,11 +55,14 @@ async def server_checks(settings: Settings) -> AsyncIterator[Check]:
 
 
 async def readiness_failures(settings: Settings) -> dict[str, str] | None:
-    """What the server at the operations address says is wrong, by check; None when nothing of ours answers there."""
+    """What the server at the operations address says is wrong, by check, whether it ends readiness or not; None when nothing of
+    ours answers there.
+    """
     try:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
             answer = await client.get(f"http://{_reachable(settings.operations_address)}/readyz")
-        return {str(check): str(problem) for check, problem in answer.json()["failures"].items()}
+        said = answer.json()
+        return {str(check): str(problem) for check, problem in {**said.get("concerns", {}), **said["failures"]}.items()}
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

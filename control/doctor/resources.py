@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from control.doctor.finding import EXPIRY_WARNING_DAYS, Check, bad, good, warning
+from control.doctor.finding import EXPIRY_WARNING_DAYS, Check, Finding, bad, good, warning
 from control.duration import span
-from registry_access.model.resources import Install, RegistryCredential
+from proxy.reporting.conditions import EXPIRY_WARNING, credential_problems, credential_ready
+from registry_access.model.decision import Reason
+from registry_access.model.resources import Condition, Install, RegistryCredential
 from registry_access.model.resources.install import Standing
-from registry_access.model.resources.metadata import TAKES_ANNOTATION, HasConditions
-from registry_access.model.workspace_secret import SecretProblem, resolve_secret
+from registry_access.model.resources.metadata import TAKES_ANNOTATION, condition_of
+from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
 from webhook.install_sync.admittance import Admittance
 
 R = TypeVar("R", RegistryCredential, Install)
 _SHOWN = 5
 _READY, _SYNCED, _VERIFIED = "Ready", "Synced", "Verified"
+_OF_SECRETS = frozenset({Reason.SECRET_MISSING, Reason.SECRET_INVALID})
 
 
 def label_checks(index: ResourceIndex, workspace: str = "") -> list[Check]:
@@ -34,10 +37,25 @@ def credential_checks(index: ResourceIndex, workspace: str = "", *, unseen_secre
     return [_credential(item, index, seen=item.workspace not in unseen_secrets) for item in found]
 
 
-def install_checks(index: ResourceIndex, workspace: str = "", now: datetime | None = None) -> list[Check]:
-    """A line an install, of one workspace or ("") all. `now` is for tests."""
+def install_checks(
+    index: ResourceIndex,
+    workspace: str = "",
+    now: datetime | None = None,
+    *,
+    credentials_seen: bool = False,
+    unseen_secrets: Collection[str] = (),
+) -> list[Check]:
+    """A line an install, of one workspace or ("") all. `now` is for tests. `credentials_seen`: whether `index` has every
+    credential, so that one that is missing is known to be; `unseen_secrets` as above.
+    """
     found = _of(workspace, index.installs())
-    return [_install(item, index, now or datetime.now(UTC)) for item in found]
+    checks = []
+    for item in found:
+        check = _install(item, index, now or datetime.now(UTC))
+        if check.finding is Finding.GOOD and credentials_seen:
+            check = _credentials_of(item, index, seen=item.workspace not in unseen_secrets) or check
+        checks.append(check)
+    return checks
 
 
 def _of(workspace: str, resources: Iterable[R]) -> list[R]:
@@ -54,14 +72,27 @@ def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -
     secret = resolve_secret(item, partial(index.secret, item.workspace)) if seen else None
     if isinstance(secret, SecretProblem):
         return bad(name, secret.detail)
-    if problem := _failed(item.status, _READY):
+    now = datetime.now(UTC)
+    ready, _ = credential_ready(item, index, now)
+    if ready.reason in ("Ambiguous", "NotAWorkspace"):
+        return bad(name, ready.message)
+    if problem := _failed(item.status.conditions, _READY):
         return bad(name, problem)
-    if problem := _failed(item.status, _VERIFIED):
-        return bad(name, f"the login was refused: {problem}; `akua credential test {item.metadata.name}` tries it again")
+    if problem := _failed(item.status.conditions, _VERIFIED):
+        told = f"the upstream refused it: {problem}"
+        return bad(name, f"{told}; replace its secret or its permissions there, the next pull tries it again")
     if secret is None:
         return warning(name, f"{item.registry}; whether its secret is there cannot be seen: you may not list Secrets there")
-    verified = item.status.condition(_VERIFIED) is not None
-    return good(name, f"{item.registry}, secret version {secret.version}{', login tried' if verified else ''}")
+    if item.expires_at is not None and item.expires_at - now <= EXPIRY_WARNING:
+        ends = f"ended {span((now - item.expires_at).total_seconds())} ago"
+        if item.expires_at > now:
+            ends = f"ends in {span((item.expires_at - now).total_seconds())}"
+        judge = bad if item.expires_at <= now else warning
+        return judge(name, f"its secret {ends} upstream, as spec.expiresAt says; replace the secret and that time")
+    tried = "opened by the last pull" if _says(item.status.conditions, _VERIFIED) == "True" else "not tried by a pull yet"
+    if secret.version in (UNVERSIONED, NO_SECRET):
+        return good(name, f"{item.registry}, {f'Secret {item.secret_name}' if item.secret_name else 'no Secret'}, {tried}")
+    return good(name, f"{item.registry}, Secret {item.secret_name} version {secret.version}, {tried}")
 
 
 def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
@@ -80,7 +111,7 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
             return warning(name, f"expired at {item.expires_at:%Y-%m-%d}; set a later spec.expiresAt")
     if failed:
         return bad(name, f"namespace {failed[0].namespace}: {failed[0].message}")
-    if problem := _failed(item.status, _READY) or _failed(item.status, _SYNCED):
+    if problem := _failed(item.status.conditions, _READY) or _failed(item.status.conditions, _SYNCED):
         return bad(name, problem)
     if item.status.token_expires_at is not None and item.status.token_expires_at <= now:
         return bad(name, "the token in its pull Secrets has expired: the install sync does not renew it, see the leader's log")
@@ -107,7 +138,20 @@ def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
     )
 
 
-def _failed(status: HasConditions, type: str) -> str:
+def _credentials_of(item: Install, index: ResourceIndex, *, seen: bool) -> Check | None:
+    """What the proxy would say of its credentials, should no proxy be there to say it."""
+    problems = [each for each in credential_problems(item, index) if seen or each.reason not in _OF_SECRETS]
+    if not problems:
+        return None
+    return bad(f"install {item.workspace}/{item.metadata.name}", f"{problems[0].reason}: {problems[0].detail}")
+
+
+def _failed(conditions: tuple[Condition, ...], type: str) -> str:
     """What the condition says when it is False, "" otherwise."""
-    found = status.condition(type)
+    found = condition_of(conditions, type)
     return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""
+
+
+def _says(conditions: tuple[Condition, ...], type: str) -> str:
+    found = condition_of(conditions, type)
+    return found.status if found is not None else "Unknown"

@@ -12,10 +12,10 @@ from control.session import Session
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.install import InstallStatus
-from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.resources.metadata import SYNCED, SYSTEM_NAMESPACE
 from registry_access.state.index import Change
 from webhook.assembly import LEASE
-from webhook.install_sync.status import SYNCED, SYNCING
+from webhook.install_sync.status import SYNCING
 
 _SHOWN = 5
 

@@ -2,20 +2,71 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from control.session import Session
-from registry_access.model.errors import InvalidInput
+import orjson
+
+from control.session import Session, opened
+from registry_access.model.errors import InvalidInput, InvalidToken, StateError, StateUnavailable
+from registry_access.model.install_token import InstallTokenClaims, install_claims
+from registry_access.model.resources import Install, Key, Kind, Secret
 from webhook.assembly import build_install_sync
-from webhook.install_sync.minting import InstallToken
+from webhook.install_sync.minting import InstallToken, token_in
+from webhook.install_sync.ownership import PULL_SECRET_PREFIX
 from webhook.metrics import WebhookMetrics
+
+_PULL_SECRETS_ASKED = 20  # target namespaces, one by one
 
 
 async def install_token(session: Session, name: str) -> InstallToken:
-    """The token that opens the proxy for the install. Needs a session with what was provisioned. Raises NotFound, StateError."""
-    parts = await build_install_sync(session.settings, session.store, WebhookMetrics())
-    return parts.reconciler.token(session.install(name))
+    """The token that opens the proxy for the install: the one in its pull Secrets where one of them may be read, else as the
+    install sync would mint it, which takes an administrator's rights. Raises NotFound, StateError.
+    """
+    install = session.install(name)
+    if session.settings.in_cluster and (held := await _held_token(session, install)):
+        return held
+    try:
+        async with opened(session.settings, session.workspace, provisioned=True) as store:
+            parts = await build_install_sync(session.settings, store, WebhookMetrics())
+            return parts.reconciler.token(install)
+    except StateUnavailable as error:
+        targets = ", ".join(target.namespace for target in install.status.targets[:3])
+        where = f"Secret {PULL_SECRET_PREFIX}{name} in {targets}" if targets else "the signing keys"
+        remedy = "get the right to read it, or ask a cluster administrator for a token"
+        told = f"no token of install {name} can be read: you may not read {where}"
+        raise StateUnavailable(f"{told}; {remedy} ({error})") from error
+
+
+async def _held_token(session: Session, install: Install) -> InstallToken | None:
+    """The newest token of this install in pull Secrets that may be read; its signature is the proxy's to check."""
+    found: list[InstallToken] = []
+    for target in install.status.targets[:_PULL_SECRETS_ASKED]:
+        key = Key(Kind.SECRET, target.namespace, f"{PULL_SECRET_PREFIX}{install.metadata.name}")
+        try:
+            secret = await session.store.read(key)
+        except StateError:
+            continue
+        if isinstance(secret, Secret) and (token := token_in(secret, session.settings.host)):
+            claims = _claims(token)
+            if claims is not None and _is_current(claims, install):
+                found.append(InstallToken(claims, token))
+    return max(found, key=lambda item: item.claims.expires_at, default=None)
+
+
+def _claims(token: str) -> InstallTokenClaims | None:
+    try:
+        payload = token.split(".")[1]
+        return install_claims(orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except (IndexError, ValueError, TypeError, AttributeError, InvalidToken):
+        return None
+
+
+def _is_current(claims: InstallTokenClaims, install: Install) -> bool:
+    same = (claims.identity.uid, claims.identity.generation) == (install.metadata.uid, install.token_generation)
+    return same and claims.expires_at > time.time()
 
 
 async def install_bundle(session: Session, name: str) -> list[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from registry_access.model.decision import Decision, Gate, GateResult, Reason, p
 from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.resources import Install, RegistryCredential
 from registry_access.model.resources.install import Standing
-from registry_access.model.workspace_secret import ResolvedSecret, SecretProblem, resolve_secret
+from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import HeldSecrets
 
@@ -172,7 +172,11 @@ def _credential_gate(question: _Question, found: _Found) -> GateResult:
             return GateResult(Gate.CREDENTIAL, secret.reason, f"{secret.detail}; or it is not held: {held.withheld}")
         return GateResult(Gate.CREDENTIAL, secret.reason, secret.detail)
     found.secret = secret
-    return passed(Gate.CREDENTIAL, f"credential {chosen.metadata.name}, secret version {secret.version}")
+    name = chosen.metadata.name
+    if secret.version == NO_SECRET:
+        return passed(Gate.CREDENTIAL, f"credential {name}, which needs no secret")
+    version = "" if secret.version == UNVERSIONED else f", version {secret.version}"
+    return passed(Gate.CREDENTIAL, f"credential {name}, Secret {chosen.secret_name}{version}")
 
 
 def _freshness_gate(question: _Question, found: _Found) -> GateResult:

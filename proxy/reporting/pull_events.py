@@ -6,6 +6,7 @@ refusals of a verified token of an existing install become Events; a stranger ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, safe_text
@@ -27,6 +28,7 @@ _ORDINARY = frozenset({str(Reason.CLIENT_CLOSED), str(Reason.SCOPE_INSUFFICIENT)
 _LOGIN = frozenset({str(Reason.UPSTREAM_UNAUTHORIZED), str(Reason.UPSTREAM_DENIED)})
 _MANIFESTS = frozenset({Operation.PULL_MANIFEST, Operation.HEAD_MANIFEST})
 _AGENT_MAXIMUM = 64
+_AMOUNTS = re.compile(r"\d+(?:\.\d+)?(?= ?(?:ms|s|seconds|bytes|B|KiB|MiB)\b)")  # they differ each time
 
 
 class PullEvents:
@@ -53,7 +55,8 @@ class PullEvents:
             f"{_image(event)}: {outcome.detail or outcome.reason} ({outcome.reason}, decision {event.decision_id}, "
             f"asked by {_client(event)}); `{self._audit} --install {event.install}` lists them all"
         )
-        self._recorder.record(occurrence(install, word, PULL, note, warning=True, alike=outcome.reason))
+        alike = _alike(event, outcome)
+        self._recorder.record(occurrence(install, word, PULL, note, warning=True, alike=alike))
         if outcome.reason in _LOGIN:
             self._record_on_credential(event, outcome, install)
 
@@ -68,8 +71,13 @@ class PullEvents:
             f"decision {event.decision_id}); `{self._akua} credential test {name}{workspace}` says why the login fails"
         )
         self._recorder.record(
-            occurrence(credential, EventReason.UPSTREAM_REFUSED, PULL, note, warning=True, alike=outcome.reason)
+            occurrence(credential, EventReason.UPSTREAM_REFUSED, PULL, note, warning=True, alike=_alike(event, outcome))
         )
+
+
+def _alike(event: AuditEvent, outcome: AuditOutcome) -> str:
+    """What makes two failures the same one: reason, image (whatever its tag) and cause."""
+    return "\n".join((outcome.reason, f"{event.registry}/{event.repository}", _AMOUNTS.sub("#", outcome.detail)))
 
 
 def _image(event: AuditEvent) -> str:

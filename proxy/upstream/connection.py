@@ -38,6 +38,7 @@ from proxy.upstream.private_registries import PrivateRegistries, port_of
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.response_head import TolerantHandler
 from proxy.upstream.settings import Access, UpstreamSettings
+from registry_access.runtime.failure import why
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEP_METHOD = frozenset({307, 308})
@@ -302,4 +303,4 @@ def _connection_problem(error: Exception) -> str:
         return "the connection was refused"
     if code in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return "there is no route to it"
-    return type(cause).__name__
+    return why(cause)

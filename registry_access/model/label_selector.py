@@ -28,6 +28,11 @@ class Requirement:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_among", frozenset(self.values))
 
+    def __str__(self) -> str:
+        if self.operator in (Operator.IN, Operator.NOT_IN):
+            return f"{self.key} {self.operator.lower()} ({','.join(self.values)})"
+        return self.key if self.operator is Operator.EXISTS else f"!{self.key}"
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         present = self.key in labels
         if self.operator is Operator.EXISTS:
@@ -72,6 +77,10 @@ class LabelSelector:
         if any(key in required and required[key] != value for key, value in other.match_labels):
             return False
         return not (_excludes(self, other) or _excludes(other, self))
+
+    def __str__(self) -> str:
+        """As `kubectl --selector` takes it."""
+        return ",".join([*(f"{key}={value}" for key, value in self.match_labels), *map(str, self.match_expressions)])
 
     def to_manifest(self) -> dict[str, object]:
         manifest: dict[str, object] = {}

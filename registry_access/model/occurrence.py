@@ -19,6 +19,7 @@ class EventReason(StrEnum):
     PULL_FAILED = "PullFailed"
     PULL_CUT = "PullCut"
     UPSTREAM_REFUSED = "UpstreamRefused"
+    CREDENTIAL_UNUSABLE = "CredentialUnusable"
     SYNC_FAILED = "SyncFailed"
     SYNCED = "Synced"
     TOKEN_ROTATED = "TokenRotated"  # noqa: S105 - a reason
@@ -51,8 +52,11 @@ def occurrence(
     resource: Identified, reason: EventReason, action: str, note: str, *, warning: bool = False, alike: str = ""
 ) -> Occurrence:
     """One about `resource`, its note made one line of at most 1,024 bytes."""
+    return Occurrence(resource.key, resource.metadata.uid, warning, reason, action, bounded_note(note), alike)
+
+
+def bounded_note(note: str) -> str:
+    """One line of at most 1,024 bytes."""
     line = safe_text(note, NOTE_MAXIMUM)
     encoded = line.encode()
-    if len(encoded) > NOTE_MAXIMUM:
-        line = encoded[: NOTE_MAXIMUM - 3].decode(errors="ignore") + "…"
-    return Occurrence(resource.key, resource.metadata.uid, warning, reason, action, line, alike)
+    return line if len(encoded) <= NOTE_MAXIMUM else encoded[: NOTE_MAXIMUM - 3].decode(errors="ignore") + "…"

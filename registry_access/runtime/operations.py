@@ -22,7 +22,10 @@ def create_operations_app(health: Health, telemetry: MetricSet, refresh: Callabl
 
     async def readyz(_: Request) -> Response:
         failures = health.failures()
-        return JSONResponse({"ready": not failures, "failures": dict(failures)}, 503 if failures else 200)
+        said = {"failures": dict(failures), **health.facts()} | (
+            {"concerns": dict(found)} if (found := health.concerns()) else {}
+        )
+        return JSONResponse({"ready": not failures, **said}, 503 if failures else 200)
 
     async def metrics(_: Request) -> Response:
         refresh()

@@ -5,41 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import uvicorn
-from cryptography.x509 import load_pem_x509_certificate
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.runtime.address import Address
 from registry_access.runtime.connections.acceptor import Acceptor
 from registry_access.runtime.connections.gate import Gate, Network, Slot
 from registry_access.runtime.connections.limits import Limits
+from registry_access.runtime.failure import why
 from registry_access.runtime.guarded_protocol import GuardedProtocol, guarded
 from registry_access.runtime.health import Health
 from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
 from registry_access.runtime.metrics import ProcessMetrics
+from registry_access.runtime.served_certificate import ServedCertificate, TlsFiles
 
 logger = logging.getLogger(__name__)
 OPERATIONS = "operations"
 _RELOAD_SECONDS = 2.0
-Stamp = tuple[tuple[int, int], tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files; `client_ca` asks clients for a certificate from it."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +87,12 @@ class Servers:
         self._trusted = trusted
         self._stop = asyncio.Event()
         self._bound = _bind_all(listeners)
+        self._certificates: dict[str, ServedCertificate] = {}
         self._servers = [(listener, self._server(listener), sock) for listener, sock in self._bound]
-        self._loaded: dict[str, Stamp] = {}
+
+    def certificates(self) -> Mapping[str, str]:
+        """The SHA-256 fingerprint of what each TLS listener presents."""
+        return {name: certificate.fingerprint for name, certificate in self._certificates.items()}
 
     def port(self, name: str) -> int:
         """The port that the listener `name` got."""
@@ -107,9 +100,18 @@ class Servers:
 
     def reload_certificate(self, name: str) -> None:
         """Takes up the files of the listener `name` now, instead of within 2 s."""
-        for listener, server, _ in self._servers:
-            if listener.name == name and listener.tls and server.config.ssl:
-                self._reload(listener, listener.tls, server.config.ssl)
+        certificate = self._certificates.get(name)
+        if certificate is None:
+            return
+        try:
+            if not certificate.refresh():
+                return
+        except (OSError, ssl.SSLError, ValueError) as error:
+            # Certificate and key are often replaced one after the other: the next look finds both.
+            logger.warning("the %s certificate cannot be loaded; the old one is still served: %s", name, error)
+            return
+        logger.info("the %s certificate was reloaded", name)
+        self._telemetry.certificate_expiry.labels(name).set(certificate.expiry.timestamp())
 
     def stop(self) -> None:
         """Begins the shutdown: not ready, drain, return from `run`."""
@@ -162,22 +164,23 @@ class Servers:
             proxy_headers=False,
             timeout_keep_alive=listener.limits.idle,  # type: ignore[arg-type]  # handed to call_later as it is
             timeout_graceful_shutdown=int(self._drain),
-            ssl_certfile=listener.tls.certificate if listener.tls else None,
-            ssl_keyfile=listener.tls.key if listener.tls else None,
-            ssl_ca_certs=str(listener.tls.client_ca) if listener.tls and listener.tls.client_ca else None,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if listener.tls and listener.tls.client_ca else ssl.CERT_NONE,
         )
+        config.load()
+        if listener.tls:
+            config.ssl = self._certificate(listener.name, listener.tls).listening
+        return _Server(config, Gate(listener.limits, _Measured(self._telemetry, listener.name), self._trusted))
+
+    def _certificate(self, name: str, files: TlsFiles) -> ServedCertificate:
         try:
-            config.load()
-        except (OSError, ssl.SSLError) as error:
+            certificate = self._certificates[name] = ServedCertificate(files)
+        except (OSError, ssl.SSLError, ValueError) as error:
             raise InvalidInput(
                 f"cannot be used for TLS: {error}",
-                field=f"{listener.name} certificate",
+                field=f"{name} certificate",
                 remedy="give a PEM certificate chain and its key",
             ) from error
-        if config.ssl is not None:
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        return _Server(config, Gate(listener.limits, _Measured(self._telemetry, listener.name), self._trusted))
+        self._telemetry.certificate_expiry.labels(name).set(certificate.expiry.timestamp())
+        return certificate
 
     async def _reload_certificates(self) -> None:
         """New handshakes get the new certificate; connections that stand keep theirs."""
@@ -185,24 +188,6 @@ class Servers:
             for listener, _, _ in self._servers:
                 self.reload_certificate(listener.name)
             await asyncio.sleep(_RELOAD_SECONDS)
-
-    def _reload(self, listener: Listener, tls: TlsFiles, context: ssl.SSLContext) -> None:
-        try:
-            stamp = (_stamp(tls.certificate), _stamp(tls.key))
-            if self._loaded.get(listener.name) == stamp:
-                return
-            expiry = load_pem_x509_certificate(tls.certificate.read_bytes()).not_valid_after_utc.timestamp()
-            # Tried elsewhere first: a certificate without its key would leave the live context with no key at all.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
-            context.load_cert_chain(tls.certificate, tls.key)
-        except (OSError, ssl.SSLError, ValueError) as error:
-            # Certificate and key are often replaced one after the other: the next look finds both.
-            logger.warning("the %s certificate cannot be loaded; the old one serves on: %s", listener.name, error)
-            return
-        if listener.name in self._loaded:
-            logger.info("the %s certificate was reloaded", listener.name)
-        self._loaded[listener.name] = stamp
-        self._telemetry.certificate_expiry.labels(listener.name).set(expiry)
 
 
 class _Measured:
@@ -220,12 +205,6 @@ class _Measured:
 
     def ended(self, reason: str) -> None:
         self._ended.labels(self._server, reason).inc()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Differs for every new content of a file, even when two came within one tick of the file system's clock."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns
 
 
 def _bind_all(listeners: Sequence[Listener]) -> list[tuple[Listener, socket.socket]]:
@@ -249,7 +228,7 @@ def _bind(listener: Listener) -> socket.socket:
         return socket.create_server((listener.address.host, listener.address.port), family=family, backlog=2048)
     except OSError as error:
         raise InvalidInput(
-            f"{listener.address} cannot be listened on: {os.strerror(error.errno or 0)}",
+            f"{listener.address} cannot be listened on: {why(error)}",
             field=f"{listener.name} address",
             remedy=f"stop what uses it, or set AKUA_{listener.name.upper()}_ADDRESS to another (port 0: any free one)",
         ) from error

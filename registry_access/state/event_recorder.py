@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from registry_access.model.occurrence import Occurrence
 
 logger = logging.getLogger(__name__)
 _SERIES_MAXIMUM = 1000
+_SERIES_OF_ONE_MAXIMUM = 25  # of one object: what is more is folded by reason alone, and leaves room for others
 _REPEAT_SECONDS = 60.0
 _QUIET_SECONDS = 360.0
 _OLD_SECONDS = 1800.0
@@ -93,6 +94,7 @@ class EventRecorder:
 
     def record(self, occurrence: Occurrence) -> None:
         now, moment = self.clock(), datetime.now(UTC)
+        occurrence = self._folded(occurrence)
         known = self._series.get(occurrence.series)
         if known is not None and now - known.began < _OLD_SECONDS and now - known.happened < _QUIET_SECONDS:
             known.count += 1
@@ -102,6 +104,12 @@ class EventRecorder:
         else:
             self._series[occurrence.series] = _Series(occurrence, moment, moment, now, now)
             self._new.set()
+
+    def _folded(self, occurrence: Occurrence) -> Occurrence:
+        if occurrence.series in self._series or len(self._series) < _SERIES_OF_ONE_MAXIMUM:
+            return occurrence
+        of_one = sum(1 for series in self._series.values() if series.occurrence.uid == occurrence.uid)
+        return replace(occurrence, alike="") if of_one >= _SERIES_OF_ONE_MAXIMUM else occurrence
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="events")

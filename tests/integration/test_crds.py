@@ -48,7 +48,7 @@ def test_a_manifest_with_every_field_comes_back_as_it_went(clean_cluster: Contro
 @pytest.mark.parametrize(
     ("kind", "spec", "message"),
     [
-        ("RegistryCredential", {"registry": "https://ghcr.io", "type": "Basic", "secretName": "s"}, "spec.registry"),
+        ("RegistryCredential", {"registry": "https://ghcr.io", "type": "Basic", "secretName": "s"}, "without https:// or a path"),
         ("RegistryCredential", {"registry": "ghcr.io", "type": "Basic"}, "name a Secret of this namespace"),
         (
             "RegistryCredential",
@@ -61,6 +61,9 @@ def test_a_manifest_with_every_field_comes_back_as_it_went(clean_cluster: Contro
         ("RegistryCredential", {"type": "Basic"}, "spec.registry: Required value"),
         ("Product", {"repositories": []}, "at least 1 items"),
         ("Product", {"repositories": ["acme/app"]}, "spec.repositories[0]"),
+        ("Product", {"repositories": ["acme/app"]}, "write each as registry/repository, such as ghcr.io/acme/app"),
+        ("RegistryCredential", {**CREDENTIAL, "repositories": ["ghcr.io/A"]}, "acme/* for everything below acme"),
+        ("Install", {"product": "p", "targets": [{"namespace": "A_b"}]}, "write the name of a namespace"),
         ("Install", {}, "name a product, or list repositories"),
         ("Install", {"product": "p", "targets": [{}]}, "write one of them, and only one"),
         ("Install", {"product": "p", "targets": [{"namespace": "a", "namespaceSelector": {}}]}, "and only one"),

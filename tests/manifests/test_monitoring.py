@@ -244,6 +244,12 @@ SCENARIOS: list[tuple[str, dict[str, str], int, set[str]]] = [
         {"AkuaCredentialRefused"},
     ),
     (
+        "a credential ends in a week",
+        {'akua_credential_expiry_timestamp_seconds{workspace="acme",credential="ghcr"}': "604800x60"},
+        30,
+        {"AkuaCredentialExpires"},
+    ),
+    (
         "a certificate ends in two days",
         {'akua_certificate_expiry_timestamp_seconds{server="proxy"}': "172800x60"},
         30,

@@ -1,7 +1,7 @@
 """The CAs of a cluster's certificates: side by side while one follows another. Pure: time comes in, nothing is written.
 
 A new CA is trusted everywhere before it signs anything, and an old one stays trusted until nothing that it signed is served:
-so at every moment whoever trusts the bundle trusts every certificate that is served.
+so a client that trusts the bundle trusts every certificate that is served, at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair, belong_together, has_issued
 
 CA_DAYS = 3650
-_NAME = "Akua registry access CA"
+AUTHORITY_NAME = "Akua registry access CA"
 _TIMES = "times.json"
 _DAY = 86400.0
 
@@ -63,7 +63,7 @@ class Authority:
 
     @classmethod
     def new(cls, now: float, signs_from: float) -> Authority:
-        made = CertificateAuthority.new(_NAME, CA_DAYS, datetime.fromtimestamp(now, UTC)).pair
+        made = CertificateAuthority.new(AUTHORITY_NAME, CA_DAYS, datetime.fromtimestamp(now, UTC)).pair
         return cls(made.certificate, made.key, int(signs_from))
 
 
@@ -165,7 +165,7 @@ class Authorities:
 
 
 def _spoilt() -> InvalidInput:
-    """Never mended by itself: what it held may be trusted in places that we do not know."""
+    """Never repaired automatically: what it held may be trusted in places that we do not know."""
     return InvalidInput(
         "does not hold CAs; certificates are not renewed",
         field=f"Secret {SYSTEM_NAMESPACE}/{CA_SECRET}",

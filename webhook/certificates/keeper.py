@@ -1,7 +1,7 @@
 """Keeps the cluster's certificates: CA, serving certificates, and what must trust them. The leader's work.
 
-A Lease is no fence, so two may do this at once for a moment: Secrets are written only as they were read, and whoever comes
-second looks again.
+A Lease is not a fence, so two leaders may do this at the same time for a moment. A Secret is written only if it is still as it
+was read; the second one looks again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,14 @@ from registry_access.state.kubernetes.client.raw_objects import SERVICE, RawObje
 from registry_access.state.signing_keys import ROTATE_ANNOTATION
 from webhook.certificates.authorities import Authorities, RotationTimes
 from webhook.certificates.publication import CERTIFICATE_MANAGER, LABELS, Publication
-from webhook.certificates.serving import PROXY_SERVICE, entries_to_write, proxy_hosts, webhook_hosts
+from webhook.certificates.serving import (
+    PROXY_SERVICE,
+    entries_to_write,
+    has_only_our_authorities,
+    is_somebody_elses,
+    proxy_hosts,
+    webhook_hosts,
+)
 
 logger = logging.getLogger(__name__)
 AUTHORITY_TYPE = "registry.akua.dev/certificate-authority"
@@ -51,7 +58,8 @@ class Served:
 
 
 class CertificateKeeper:
-    """Makes what is missing, renews what ends, repairs what was spoilt, and leaves Secrets alone that others wrote.
+    """Makes what is missing, renews what ends, repairs what was spoilt, and leaves alone what others wrote: Secrets without our
+    label, and usable certificates that none of our CAs issued.
 
     The annotation `registry.akua.dev/rotate-requested` on Secret `akua-ca` asks for a new CA, on a serving Secret for a new
     certificate. A spoilt CA Secret is never replaced: a person must restore or delete it.
@@ -97,7 +105,7 @@ class CertificateKeeper:
     async def look(self) -> None:
         """Raises StateError, and InvalidInput when the CA Secret is spoilt."""
         now = self._clock()
-        secrets = {name: await self._find(name) for name in self._kept()}
+        secrets = {name: await self._released(await self._find(name)) for name in self._kept()}
         authorities = await self._authorities(now, secrets)
         await self._publish(authorities, secrets)
         for name, found in secrets.items():
@@ -156,6 +164,17 @@ class CertificateKeeper:
         service = await self._objects.find(SERVICE, SYSTEM_NAMESPACE, PROXY_SERVICE)
         return proxy_hosts(self._served.host, self._served.external_url, service)
 
+    async def _released(self, secret: Secret | None) -> Secret | None:
+        """A Secret of ours into which a person put a certificate of their own is theirs from then on."""
+        if secret is None or not _is_ours(secret) or not is_somebody_elses(secret):
+            return secret
+        patch: dict[str, Any] = {"metadata": {"labels": {MANAGED_BY_LABEL: None}}}
+        if CA_ENTRY in secret.data and has_only_our_authorities(secret.data[CA_ENTRY]):
+            patch["data"] = {CA_ENTRY: None}  # it came with our certificate, and does not vouch for theirs
+        released = await self._store.patch(secret.key, patch, resource_version=secret.metadata.resource_version)
+        logger.info("%s holds a certificate that was not made here; it is left to whoever put it there", secret.key)
+        return released if isinstance(released, Secret) else secret
+
     async def _find(self, name: str) -> Secret | None:
         key = Key(Kind.SECRET, SYSTEM_NAMESPACE, name)
         try:
@@ -163,7 +182,7 @@ class CertificateKeeper:
         except NotFound:
             return None
         if not isinstance(found, Secret):
-            raise StateError(f"{key} is no Secret")
+            raise StateError(f"{key} is not a Secret")
         return found
 
     async def _write(self, found: Secret, entries: Mapping[str, bytes], *, whole: bool = False) -> None:

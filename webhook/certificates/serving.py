@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
 from registry_access.model.certificate_names import CA_ENTRY, CERTIFICATE_ENTRY, KEY_ENTRY
 from registry_access.model.resources import Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import KeyPair, is_good
-from webhook.certificates.authorities import Authorities
+from registry_access.runtime.certificate_authority import KeyPair, belong_together, certificates_in, is_good
+from webhook.certificates.authorities import AUTHORITY_NAME, Authorities
 
 PROXY_SERVICE, WEBHOOK_SERVICE = "akua-proxy", "akua-webhook"
 
@@ -44,6 +47,25 @@ def entries_to_write(
         return {} if data.get(CA_ENTRY) == bundle else {CA_ENTRY: bundle}
     fresh = signer.issue(hosts, now=moment)
     return {CERTIFICATE_ENTRY: fresh.certificate, KEY_ENTRY: fresh.key, CA_ENTRY: bundle}
+
+
+def is_somebody_elses(secret: Secret) -> bool:
+    """Whether a serving Secret holds a usable certificate that none of our CAs issued, whatever its labels say.
+
+    That is how a person replaces one of ours in place: `kubectl apply` and `kubectl patch` leave labels alone.
+    """
+    pair = KeyPair(secret.data.get(CERTIFICATE_ENTRY, b""), secret.data.get(KEY_ENTRY, b""))
+    return belong_together(pair) and not _is_our_authority(x509.load_pem_x509_certificate(pair.certificate).issuer)
+
+
+def has_only_our_authorities(bundle: bytes) -> bool:
+    """Whether a bundle (PEM) names no CA but ours; an empty one names none at all."""
+    subjects = [x509.load_pem_x509_certificate(each).subject for each in certificates_in(bundle)]
+    return all(_is_our_authority(subject) for subject in subjects)
+
+
+def _is_our_authority(name: x509.Name) -> bool:
+    return [item.value for item in name.get_attributes_for_oid(NameOID.COMMON_NAME)] == [AUTHORITY_NAME]
 
 
 def _service_names(service: str) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from registry_access.model.resources import Install, Kind, Namespace, PullGrant
-from registry_access.model.resources.metadata import SYNC_REQUESTED_ANNOTATION, SYSTEM_NAMESPACE
+from registry_access.model.resources.metadata import PULLABLE, SYNC_REQUESTED_ANNOTATION, SYSTEM_NAMESPACE, condition_of
 from registry_access.state.index import Change, ChangeType, ResourceIndex
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS
 from webhook.install_sync.cluster import TargetCluster
@@ -83,11 +83,13 @@ def _asked(namespace: Namespace | None) -> str:
 
 
 def _matters(change: Change) -> bool:
-    """Ignores changes of the status, which is ours."""
+    """Ignores changes of the status, which is ours, but for what the proxy says of pulls."""
     before, after = change.before, change.after
     return not isinstance(before, Install) or not isinstance(after, Install) or _asks(before) != _asks(after)
 
 
 def _asks(install: Install) -> tuple[object, ...]:
     metadata = install.metadata
-    return metadata.uid, metadata.generation, dict(metadata.annotations), install.deleting
+    pullable = condition_of(install.status.conditions, PULLABLE)
+    met = (pullable.status, pullable.reason, pullable.message) if pullable else ()
+    return metadata.uid, metadata.generation, dict(metadata.annotations), install.deleting, met

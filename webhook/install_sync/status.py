@@ -11,11 +11,12 @@ from registry_access.model.errors import AkuaError, InvalidInput
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
 from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS, Standing
+from registry_access.model.resources.metadata import PULLABLE, READY, SYNCED, condition_of
 from webhook.install_sync.minting import InstallToken
 from webhook.install_sync.requests import SyncRequest
 
 _SHOWN = 3
-READY, SYNCED, SYNCING = "Ready", "Synced", "Syncing"
+SYNCING = "Syncing"
 
 
 class ConditionReason(StrEnum):
@@ -44,7 +45,7 @@ def not_a_workspace(install: Install, problem: str) -> tuple[Condition, Conditio
 
 
 def ready_condition(install: Install, product: Product | None, now: datetime) -> Condition:
-    """Whether pulls of this install can be allowed at all."""
+    """Whether pulls of this install are let through: by its own state, and by what the proxy says of its credentials."""
     match install.standing(now):
         case Standing.REVOKED:
             way_out = "every pull is refused; set spec.revoked to false to restore it"
@@ -60,6 +61,10 @@ def ready_condition(install: Install, product: Product | None, now: datetime) ->
             ConditionReason.PRODUCT_MISSING,
             f"product {install.product} does not exist in this workspace",
         )
+    pullable = condition_of(install.status.conditions, PULLABLE)
+    if pullable is not None and pullable.status == "False":
+        # The proxy's own word: it alone sees credentials, their Secrets, and what upstreams answer.
+        return Condition(READY, "False", pullable.reason, pullable.message, install.metadata.generation)
     return _condition(install, READY, "True", ConditionReason.ENTITLED, "")
 
 
@@ -115,7 +120,7 @@ def status_patch(install: Install, found: Findings, now: datetime) -> dict[str, 
     before = {condition.type: condition for condition in install.status.conditions}
     replaced = {SYNCING, *(condition.type for condition in found.conditions)}
     kept = [condition for condition in install.status.conditions if condition.type not in replaced]
-    merged = [*kept, *(_with_time(condition, before.get(condition.type), now) for condition in found.conditions)]
+    merged = [*kept, *(condition.following(before.get(condition.type), now) for condition in found.conditions)]
     wanted: dict[str, object] = {"conditions": [condition.to_manifest() for condition in merged]}
     if found.token is not None:
         wanted["tokenID"] = found.token.claims.token_id
@@ -140,9 +145,3 @@ def _more(count: int) -> str:
 
 def _condition(install: Install, kind: str, status: str, reason: ConditionReason, message: str) -> Condition:
     return Condition(kind, status, str(reason), message, install.metadata.generation)
-
-
-def _with_time(condition: Condition, before: Condition | None, now: datetime) -> Condition:
-    moved = before is None or before.status != condition.status or before.last_transition_time is None
-    moment = now.replace(microsecond=0) if moved or before is None else before.last_transition_time
-    return Condition(condition.type, condition.status, condition.reason, condition.message, condition.observed_generation, moment)

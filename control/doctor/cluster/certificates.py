@@ -1,4 +1,4 @@
-"""When certificates end: the CAs that others are told to believe, and those that the processes serve with."""
+"""When certificates expire: those of the published CAs, and those that the processes serve."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _authorities(installation: Installation, now: datetime) -> list[Check]:
         found = []
     if not found:
         told = f"there is no ConfigMap {CA_CONFIG_MAP} with a certificate"
-        return [warning(check, f"{told}: neither nodes nor people can be told whom to believe")]
+        return [warning(check, f"{told}: neither nodes nor people know which CA to trust")]
     return [expiry(check, item.subject.rfc4514_string(), item.not_valid_after_utc, now, _RENEWAL) for item in found]
 
 
@@ -54,6 +54,6 @@ def _served(name: str, look: Look, now: datetime) -> Check:
     except (ValueError, binascii.Error):
         return bad(
             check,
-            f"{CERTIFICATE_ENTRY} of Secret {name} is no PEM certificate; delete it for a new one, or mend what issues it",
+            f"{CERTIFICATE_ENTRY} of Secret {name} is not a PEM certificate; delete it for a new one, or correct what issues it",
         )
     return expiry(check, f"Secret {name}", end, now, _RENEWAL)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from control.doctor.cluster.installation import PROXY, WEBHOOK, Installation
-from control.doctor.cluster.view import Look
+from control.doctor.cluster.view import Listing, Look
 from control.doctor.finding import Check, bad, good, unseen, warning
+from registry_access.model.audit_event import safe_text
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.state.kubernetes.client.raw_objects import RawObject
 
 _KUBECTL = f"kubectl -n {SYSTEM_NAMESPACE}"
+_WORDS_MAXIMUM = 300
 
 
 def part_checks(installation: Installation) -> list[Check]:
     """A line a Deployment, and one a Service."""
     return [
-        _deployment(WEBHOOK, installation.webhook),
+        _deployment(WEBHOOK, installation.webhook, installation.processes.get(WEBHOOK, Listing())),
         _endpoints(WEBHOOK, installation, "the API server cannot call the webhook"),
-        _deployment(PROXY, installation.proxy),
+        _deployment(PROXY, installation.proxy, installation.processes.get(PROXY, Listing())),
         _endpoints(PROXY, installation, "no node can pull"),
     ]
 
 
-def _deployment(name: str, look: Look) -> Check:
+def _deployment(name: str, look: Look, pods: Listing) -> Check:
     check = f"deployment {name}"
     if not look.seen:
         return unseen(check, look.problem)
@@ -29,10 +32,46 @@ def _deployment(name: str, look: Look) -> Check:
     wanted, ready = int(look.at("spec", "replicas") or 0), int(look.at("status", "readyReplicas") or 0)
     if not wanted:
         return bad(check, f"is scaled to none; `{_KUBECTL} scale deployment {name} --replicas=2`")
+    if failing := [told for pod in pods.items if (told := _failure(pod))]:
+        # Old pods may still serve: the Deployment counts them as ready, and the new version never comes up.
+        more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
+        return bad(check, f"{ready} of {wanted} pods are ready, and {failing[0]}{more}")
+    stuck = next(
+        (item for item in look.at("status", "conditions") or () if item.get("reason") == "ProgressDeadlineExceeded"), None
+    )
+    if stuck is not None or _replica_failure(look):
+        words = _replica_failure(look) or str(stuck and stuck.get("message"))
+        return bad(check, f"its new version does not come up: {words}; `{_KUBECTL} rollout status deployment {name}`")
     if ready < wanted:
         told = f"{ready} of {wanted} pods are ready; `{_KUBECTL} describe pods -l app.kubernetes.io/name={name}` says why"
         return warning(check, told) if ready else bad(check, told)
     return good(check, f"{ready} of {wanted} pods are ready")
+
+
+def _failure(pod: RawObject) -> str:
+    """What keeps a pod from running, "" when nothing does yet."""
+    name, status = (pod.get("metadata") or {}).get("name"), pod.get("status") or {}
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if reason == "CrashLoopBackOff":
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            words = safe_text(str(ended.get("message") or ""), _WORDS_MAXIMUM)
+            last = f" ({words})" if words else f" (exit code {ended['exitCode']})" if "exitCode" in ended else ""
+            return f"{name} ends again and again{last}; `{_KUBECTL} logs {name} --previous` says why"
+        if reason and reason not in ("ContainerCreating", "PodInitializing"):
+            words = safe_text(str(waiting.get("message") or reason), _WORDS_MAXIMUM)
+            return f"{name} does not start: {reason}: {words}; `{_KUBECTL} describe pod {name}` says why"
+    return ""
+
+
+def _replica_failure(look: Look) -> str:
+    """Why no pod can be made (a quota, a policy), "" when they can."""
+    conditions = look.at("status", "conditions") or ()
+    for item in conditions:
+        if (item.get("type"), item.get("status")) == ("ReplicaFailure", "True"):
+            return safe_text(str(item.get("message") or ""), _WORDS_MAXIMUM)
+    return ""
 
 
 def _endpoints(name: str, installation: Installation, consequence: str) -> Check:

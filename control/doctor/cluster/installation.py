@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from control.doctor.cluster.view import DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, LEASE, ClusterView, Listing, Look
+from control.doctor.cluster.view import DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, LEASE, POD, ClusterView, Listing, Look
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import StateError
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -17,6 +17,7 @@ from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, MUTA
 PROXY, WEBHOOK, NODE_TRUST = "akua-proxy", "akua-webhook", "akua-node-trust"
 SYNC_LEASE = "akua-install-sync"
 _SERVICE_LABEL = "kubernetes.io/service-name"
+_NAME_LABEL = "app.kubernetes.io/name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Installation:
     registration: Look = field(default_factory=Look)
     lease: Look = field(default_factory=Look)
     endpoints: Mapping[str, Listing] = field(default_factory=dict)
+    processes: Mapping[str, Listing] = field(default_factory=dict)  # the pods of each Deployment
 
     @property
     def url(self) -> str:
@@ -71,6 +73,8 @@ async def read_installation(view: ClusterView, settings: Settings, *, inside: bo
         view.look(LEASE, SYSTEM_NAMESPACE, SYNC_LEASE),
     )
     slices = await asyncio.gather(*(_endpoints(view, name) for name in (PROXY, WEBHOOK)))
+    labelled = (view.list(POD, SYSTEM_NAMESPACE, labels=f"{_NAME_LABEL}={name}") for name in (PROXY, WEBHOOK))
+    pods = await asyncio.gather(*labelled)
     deployed = {} if inside else await _environment(view, proxy)
     plain = deployed.get("AKUA_PROXY_PLAIN_HTTP", str(settings.proxy_plain_http))
     return Installation(
@@ -87,6 +91,7 @@ async def read_installation(view: ClusterView, settings: Settings, *, inside: bo
         registration=registration,
         lease=lease,
         endpoints=dict(zip((PROXY, WEBHOOK), slices, strict=True)),
+        processes=dict(zip((PROXY, WEBHOOK), pods, strict=True)),
     )
 
 

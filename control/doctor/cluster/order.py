@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from control.doctor.cluster.admission.registration import registration_checks
@@ -15,15 +16,18 @@ from control.doctor.cluster.clock import clock_check
 from control.doctor.cluster.deployments import part_checks
 from control.doctor.cluster.freshness import freshness_checks, leader_check
 from control.doctor.cluster.installation import Installation, read_installation
+from control.doctor.cluster.processes import process_checks
 from control.doctor.cluster.reach.nodes import name_checks
 from control.doctor.cluster.reach.route import route_checks
 from control.doctor.cluster.rights import account_checks, own_checks, workspace_checks
 from control.doctor.cluster.state import State, read_state
 from control.doctor.cluster.trail import trail_check
 from control.doctor.cluster.view import ClusterView
+from control.doctor.cluster.waiting import waiting_check
 from control.doctor.finding import Check, bad, good, warning
 from control.doctor.machine import host_name, readiness_failures, resolved
 from control.doctor.resources import credential_checks, install_checks, label_checks
+from registry_access.model.cluster_words import in_cluster_words
 from registry_access.model.errors import StateError
 from registry_access.settings import Settings
 from registry_access.state.cluster_access import cluster_access
@@ -65,10 +69,12 @@ async def _outside(view: ClusterView, settings: Settings, installation: Installa
         *name_checks(installation, addresses),
         *await route_checks(installation, addresses),
         *part_checks(installation),
+        *await process_checks(view, installation),
         *registration_checks(installation),
         await webhook_order_check(view),
         await trial_check(view, installation.host, state),
         await slipped_check(view, state),
+        await waiting_check(view, installation, state),
         *await certificate_checks(view, installation, datetime.now(UTC)),
         clock_check(installation.offset, inside=installation.inside),
     ):
@@ -97,7 +103,10 @@ async def _inside(
         await trail_check(settings, installation),
         *state.checks,
         *label_checks(state.index),
-        *credential_checks(state.index, unseen_secrets=state.unseen_secrets),
-        *install_checks(state.index),
     ):
         yield check
+    for check in (
+        *credential_checks(state.index, unseen_secrets=state.unseen_secrets),
+        *install_checks(state.index, credentials_seen=state.credentials_seen, unseen_secrets=state.unseen_secrets),
+    ):
+        yield replace(check, detail=in_cluster_words(check.detail, check.workspace))

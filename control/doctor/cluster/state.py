@@ -27,6 +27,7 @@ class State:
     checks: list[Check] = field(default_factory=list)
     unseen_secrets: set[str] = field(default_factory=set)
     unseen_grants: str = ""
+    credentials_seen: bool = False
 
     def workspaces(self, only: str = "") -> list[str]:
         """Those that are labelled and stay; `only`: that one."""
@@ -49,7 +50,9 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
         if kind is Kind.NAMESPACE and workspace:
             await _read_namespace(api, feed, workspace)
             continue
-        if problem := await _read(api, feed, Scope(kind, workspace if kind.namespaced else "")):
+        problem = await _read(api, feed, Scope(kind, workspace if kind.namespaced else ""))
+        state.credentials_seen = state.credentials_seen or (kind is Kind.REGISTRY_CREDENTIAL and not problem)
+        if problem:
             unread.append(unseen(f"state {PLURALS[kind]}", problem + remedy, "cannot be read"))
         elif kind is Kind.NAMESPACE:
             state.index.sees_namespaces = True

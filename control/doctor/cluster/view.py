@@ -17,6 +17,7 @@ DAEMON_SET = RawKind("apps/v1", "DaemonSet", "daemonsets")
 ENDPOINT_SLICE = RawKind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 LEASE = RawKind("coordination.k8s.io/v1", "Lease", "leases")
 POD = RawKind("v1", "Pod", "pods")
+EVENT = RawKind("v1", "Event", "events")
 _REVIEWS = "/apis/authorization.k8s.io/v1"
 
 
@@ -85,8 +86,8 @@ class ClusterView:
         except StateError as error:
             return Look(problem=str(error))
 
-    async def list(self, kind: RawKind, namespace: str = "", *, labels: str = "", limit: int = 0) -> Listing:
-        query = {"labelSelector": labels, "limit": str(limit) if limit else ""}
+    async def list(self, kind: RawKind, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0) -> Listing:
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         path = path_of(kind.api_version, kind.plural, namespace)
         try:
             found = await self.api.request("GET", path, query={name: value for name, value in query.items() if value})

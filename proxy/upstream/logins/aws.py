@@ -90,7 +90,7 @@ class AwsLogin:
         try:
             found = await asyncio.to_thread(_own_credentials)
         except BotoCoreError as error:
-            raise LoginFailed(f"the proxy's own AWS identity cannot be used: {type(error).__name__}") from error
+            raise LoginFailed(f"the proxy's own AWS identity cannot be used: {error}") from error
         if found is None:
             raise LoginFailed("the secret holds no AWS keys, and the proxy has no AWS identity of its own")
         return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from sys import intern
@@ -43,6 +43,8 @@ SYSTEM_NAMESPACE = "akua-system"
 # What the cluster needs to run, and what we need: their pods are never rewritten (manifests/base/webhook/admission.yaml has the
 # same list), so no install goes there, and none of them is a workspace.
 RESERVED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE, "akua-node-trust"})
+# Types of conditions. Of a credential: Ready, Verified. Of an install: Ready, Synced, Pullable.
+READY, SYNCED, VERIFIED, PULLABLE = "Ready", "Synced", "Verified", "Pullable"
 
 
 class Kind(StrEnum):
@@ -205,6 +207,17 @@ class Condition:
         if self.observed_generation:
             manifest["observedGeneration"] = self.observed_generation
         return manifest
+
+    def following(self, before: Condition | None, now: datetime) -> Condition:
+        """This condition with its transition time: of `before` unless the status differs, else `now` (to the second)."""
+        stays = before is not None and before.status == self.status
+        began = before.last_transition_time if before is not None and stays else None
+        return replace(self, last_transition_time=began or now.replace(microsecond=0))
+
+
+def condition_of(conditions: Iterable[Condition], type: str) -> Condition | None:
+    """The condition of that type, if there is one."""
+    return next((condition for condition in conditions if condition.type == type), None)
 
 
 def read_status(reader: FieldReader, read: Callable[[FieldReader], S], empty: S) -> S:

@@ -95,6 +95,7 @@ class RegistryCredential(WorkspaceOwned):
 
     `login` states the login kind where the registry's host does not tell it. `realm_hosts` are further hosts that may be sent
     this credential as token service. `insecure` allows http, `allow_private_addresses` allows private network addresses.
+    `expires_at` is when its secret ends upstream, as its owner says: people are warned, and pulls go on.
     """
 
     kind: ClassVar[Kind] = Kind.REGISTRY_CREDENTIAL
@@ -113,6 +114,7 @@ class RegistryCredential(WorkspaceOwned):
         default=(), metadata=member("realmHosts", parsed_list(normalize_registry_host, maximum=MAXIMUM_REALM_HOSTS))
     )
     allow_private_addresses: bool = field(default=False, metadata=member("allowPrivateAddresses", flag()))
+    expires_at: datetime | None = field(default=None, metadata=member("expiresAt", moment()))
     status: CredentialStatus = CredentialStatus()
 
     @classmethod

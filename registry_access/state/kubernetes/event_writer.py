@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from registry_access.model.occurrence import Occurrence
+from registry_access.model.cluster_words import in_cluster_words
+from registry_access.model.occurrence import Occurrence, bounded_note
 from registry_access.state.kubernetes.client.api import FIELD_MANAGER, MERGE_PATCH, KubernetesApi
 from registry_access.state.kubernetes.client.micro_time import micro_time
 
@@ -36,7 +37,7 @@ class KubernetesEvents:
             "type": "Warning" if occurrence.warning else "Normal",
             "reason": occurrence.reason,
             "action": occurrence.action,
-            "note": occurrence.note,
+            "note": bounded_note(in_cluster_words(occurrence.note, key.namespace)),
             "reportingController": self.controller,
             "reportingInstance": self.instance[:_INSTANCE_MAXIMUM],
             "regarding": {

@@ -8,6 +8,7 @@ import time
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL
+from registry_access.runtime.failure import why
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest
 from registry_access.state.kubernetes.client.access import ClusterAccess
@@ -105,6 +106,6 @@ class PolledStore:
             raise StateUnavailable(f"{self._down_because}; tried again in {left:.0f} s")
 
     def _down(self, error: Exception) -> StateUnavailable:
-        self._down_because = str(error) or type(error).__name__
+        self._down_because = str(error) or why(error)
         self._down_until = time.monotonic() + self._backoff.next()
         return StateUnavailable(self._down_because)

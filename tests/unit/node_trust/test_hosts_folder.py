@@ -211,3 +211,22 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
     (folder.path / ".writing-abc124").write_text("half")
     assert folder.remove()
     assert not folder.path.exists()
+
+
+def test_what_was_written_for_another_host_goes_and_what_others_wrote_stays(tmp_path: Path) -> None:
+    old, with_port = HostsFolder(tmp_path, "old.example"), HostsFolder(tmp_path, "old.example:8443")
+    for folder in (old, with_port):
+        folder.write(TRUST)
+    (tmp_path / "docker.io").mkdir()
+    (tmp_path / "docker.io" / "hosts.toml").write_text('server = "https://mirror.example"\n')
+    (tmp_path / "file").write_text("x")
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    HostsFolder(elsewhere, "linked.example").write(TRUST)
+    (tmp_path / "linked.example").symlink_to(elsewhere / "linked.example")
+    new = HostsFolder(tmp_path, "new.example")
+    new.write(TRUST)
+    assert new.remove_others() == [old.path, with_port.path]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["docker.io", "file", "linked.example", "new.example"]
+    assert (elsewhere / "linked.example" / "hosts.toml").exists(), "no link is followed"
+    assert new.remove_others() == []
+    assert HostsFolder(tmp_path / "absent", "new.example").remove_others() == ()

@@ -48,6 +48,31 @@ def test_addresses(text: str, expected: Address) -> None:
     assert str(Address("a", 1)) == "a:1"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("UPSTREAM_CA_FILE", "{folder}/missing.pem", "cannot be read: No such file"),
+        ("UPSTREAM_CA_FILE", "{folder}", "cannot be read: Is a directory"),
+        ("UPSTREAM_CA_FILE", "{folder}/garbage.pem", "holds no PEM certificate"),
+        ("UPSTREAM_ALLOWED_NETWORKS", "10.0.0.0/40", "'10.0.0.0/40', which is not a network"),
+        ("UPSTREAM_ALLOWED_NETWORKS", "10.0.0.0/8,intranet", "'intranet', which is not a network"),
+        ("UPSTREAM_ALLOWED_NETWORKS", "10.1.2.3/8", "write 10.0.0.0/8"),
+        ("AUDIT_DSN", "mysql://localhost/akua", "write sqlite:///PATH or postgresql://"),
+        ("AUDIT_DSN", "audit.db", "write sqlite:///PATH or postgresql://"),
+        ("DRAIN", "9" * 400 + "d", "is longer than ten years"),
+        ("UPSTREAM_CONNECT", "0", "is out of range: 0 s; write 0.01 to 300 s"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_one_message(name: str, value: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "garbage.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings({f"AKUA_{name}": value.format(folder=tmp_path)})
+    (problem,) = raised.value.problems
+    assert str(problem).startswith(f"AKUA_{name}: ")
+    assert says in str(problem)
+    assert ";" in str(problem)
+
+
 def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "akua.toml"
     file.write_text('hsot = "x"\n')

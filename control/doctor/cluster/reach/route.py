@@ -1,4 +1,4 @@
-"""Route and trust: does whoever goes where nodes go meet the proxy, with a certificate that nodes believe?"""
+"""Route and trust: does a request that takes the nodes' route reach the proxy, with a certificate that nodes trust?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from node_trust.source import server_of
 from registry_access.model.certificate_names import CA_CONFIG_MAP
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.runtime.failure import why
 
 _SECONDS = 5.0
 _INSIDE = f"`kubectl -n {SYSTEM_NAMESPACE} exec deploy/akua-webhook -- akua doctor` looks from within the cluster"
@@ -48,7 +49,7 @@ async def ask(url: str, *, ca: str = "", namespace: str = "") -> Answer:
             )
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         refused = _verification_error(error)
-        return Answer(untrusted=refused) if refused else Answer(unreached=str(error) or type(error).__name__)
+        return Answer(untrusted=refused) if refused else Answer(unreached=why(error))
 
 
 async def route_checks(installation: Installation, addresses: list[str]) -> list[Check]:
@@ -87,7 +88,7 @@ def judge_service(url: str, answer: Answer, installation: Installation) -> list[
         told = f"{url} has a certificate that ConfigMap {CA_CONFIG_MAP} does not vouch for: {answer.untrusted}"
         return [
             good("route", f"{url} is reached"),
-            bad("trust", f"{told}; delete Secret akua-proxy-tls for a new one, or mend what issues it"),
+            bad("trust", f"{told}; delete Secret akua-proxy-tls for a new one, or correct what issues it"),
         ]
     return [_challenge(url, answer, f'Basic realm="{installation.host}"'), *_expiry(answer)]
 
@@ -102,7 +103,7 @@ def judge_name(installation: Installation, answer: Answer, *, ours: bool) -> lis
     if answer.untrusted:
         told = f"{url} has a certificate that the system's roots do not vouch for: {answer.untrusted}"
         if ours:
-            told = f"{url} has a certificate of our own CA, which no node believes by itself"
+            told = f"{url} has a certificate of our own CA, which no node trusts by default"
         remedy = "a public certificate, or manifests/components/node-trust; where your nodes trust a CA of yours, look from one"
         return [good("route", f"{url} is reached"), bad("trust", f"{told}: {remedy}")]
     return [_challenge(url, answer, f'Bearer realm="{installation.url}/token"'), *_expiry(answer)]

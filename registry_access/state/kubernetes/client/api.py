@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifest, NotFound, StateError, StateUnavailable
+from registry_access.runtime.failure import why
 from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile
 from registry_access.state.kubernetes.client.event_stream import BrokenStream, events_of
 from registry_access.state.kubernetes.client.resource_path import Scope
@@ -263,7 +264,7 @@ def _invalid(message: str, status: Mapping[str, Any]) -> InvalidManifest:
 
 
 def _unreachable(error: BaseException) -> Unavailable:
-    return Unavailable(f"the API server cannot be reached: {error or type(error).__name__}")
+    return Unavailable(f"the API server cannot be reached: {why(error)}")
 
 
 def _keepalive_socket(address: Any) -> socket.socket:

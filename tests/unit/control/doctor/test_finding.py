@@ -18,7 +18,7 @@ def test_all_that_could_not_be_seen_is_one_line_at_the_end() -> None:
     refused = [unseen(name, "not allowed: you cannot get it") for name in ("leader", "deployment akua-proxy")]
     shown = condensed([refused[0], good("clock", "ok"), refused[1]], 4)
     assert [check.name for check in shown] == ["clock", "not looked at"]
-    assert shown[1].detail.startswith("for want of rights: leader, deployment akua-proxy; ")
+    assert shown[1].detail.startswith("you lack the rights to see: leader, deployment akua-proxy; ")
 
 
 def test_a_server_that_does_not_answer_is_no_want_of_rights() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from control.doctor.resources import credential_checks, install_checks, label_checks
-from registry_access.model.resources import Install, Metadata, Namespace, Product, RegistryCredential
+from registry_access.model.resources import Install, Metadata, Namespace, Product, RegistryCredential, Secret
 from registry_access.state.index import ResourceIndex
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -88,3 +88,48 @@ def test_what_annotated_would_withdraw_is_a_warning_beforehand() -> None:
     put_install(index, "acme", "asked")
     (check,) = install_checks(index, now=NOW)
     assert str(check.finding) == "good"
+
+
+SECRET = {"metadata": {"name": "ghcr", "namespace": "acme"}, "stringData": {"username": "x", "password": "y"}}
+
+
+def credential(name: str = "ghcr", **spec: Any) -> RegistryCredential:
+    given = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr", **spec}
+    metadata = {"name": name, "namespace": "acme"}
+    return RegistryCredential.from_manifest(
+        {"apiVersion": API, "kind": "RegistryCredential", "metadata": metadata, "spec": given}
+    )
+
+
+@pytest.mark.parametrize(
+    ("credentials", "secret", "workspace", "found"),
+    [
+        ([credential()], True, True, {"install": "good", "ghcr": "good"}),
+        ([], True, True, {"install": "bad"}),
+        ([credential(), credential("two")], True, True, {"install": "bad", "ghcr": "bad", "two": "bad"}),
+        ([credential(disabled=True)], True, True, {"install": "bad", "ghcr": "warning"}),
+        ([credential()], False, True, {"install": "bad", "ghcr": "bad"}),
+        ([credential()], True, False, {"install": "bad", "ghcr": "bad"}),
+        ([credential(repositories=["other/*"])], True, True, {"install": "bad", "ghcr": "good"}),
+    ],
+)
+def test_what_keeps_credentials_from_opening_an_install_is_seen_without_a_proxy(
+    credentials: list[RegistryCredential], secret: bool, workspace: bool, found: dict[str, str]
+) -> None:
+    index = ResourceIndex()
+    labels = {"registry.akua.dev/workspace": "true"} if workspace else {}
+    index.put(Namespace.from_manifest({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "acme", "labels": labels}}))
+    if secret:
+        index.put(Secret.from_manifest({"apiVersion": "v1", "kind": "Secret", **SECRET}))
+    for each in credentials:
+        index.put(each)
+    spec = {"repositories": ["ghcr.io/acme/app"]}
+    metadata = {"name": "shop", "namespace": "acme"}
+    index.put(Install.from_manifest({"apiVersion": API, "kind": "Install", "metadata": metadata, "spec": spec}))
+    checks = [*install_checks(index, now=NOW, credentials_seen=True), *credential_checks(index)]
+    said = {check.name.replace("install acme/shop", "install").replace("credential acme/", ""): check for check in checks}
+    assert {name: str(check.finding) for name, check in said.items()} == found
+    assert all(";" in check.detail for check in checks if str(check.finding) == "bad"), "each says the way out"
+    unseen = install_checks(index, now=NOW, credentials_seen=True, unseen_secrets={"acme"})
+    if not secret:
+        assert str(unseen[0].finding) == "good", "what may not be seen is not missing"

@@ -66,6 +66,33 @@ def test_a_refusal_says_what_kubelet_said_elsewhere(events: PullEvents, told: To
 
 
 @pytest.mark.parametrize(
+    ("event", "outcome", "same"),
+    [
+        ({"reference": "2.0"}, {}, True),
+        ({"operation": Operation.PULL_BLOB, "reference": "sha256:" + "a" * 64}, {}, True),
+        ({"registry": "quay.io"}, {}, False),
+        ({"repository": "acme/other"}, {}, False),
+        ({}, {"detail": "install shop is expired"}, False),
+        ({}, {"reason": str(Reason.INSTALL_EXPIRED)}, False),
+    ],
+)
+def test_what_is_alike_has_upstream_image_and_cause_in_common(
+    events: PullEvents, told: Told, event: dict[str, Any], outcome: dict[str, Any], same: bool
+) -> None:
+    events.observe(EVENT, REFUSED)
+    events.observe(replace(EVENT, **event), replace(REFUSED, **outcome))
+    assert (told.occurrences[0].series == told.occurrences[1].series) is same
+
+
+def test_amounts_that_differ_each_time_make_no_other_cause(events: PullEvents, told: Told) -> None:
+    for seconds, status in ((17, 500), (23.5, 500), (17, 503)):
+        detail = f"answered {status}; the state was last proven current {seconds} s ago"
+        events.observe(EVENT, replace(REFUSED, detail=detail))
+    first, second, third = (item.series for item in told.occurrences)
+    assert first == second != third
+
+
+@pytest.mark.parametrize(
     ("event", "outcome"),
     [
         ({"install": "", "workspace": ""}, {}),  # a stranger

@@ -138,6 +138,25 @@ def test_limits_that_no_declaration_has_are_the_models() -> None:
     assert grant[".spec.podSelector.matchExpressions[].operator"]["enum"] == [str(item) for item in Operator]
 
 
+def pattern_of(node: dict[str, Any]) -> str:
+    """As a schema's pattern, or as a rule, whose message people can read."""
+    if "pattern" in node:
+        return str(node["pattern"])
+    (rule,) = node["x-kubernetes-validations"]
+    found = re.fullmatch(r"self\.matches\(r'(.*)'\)", rule["rule"])
+    assert found, rule
+    return found[1]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Kind.PULL_GRANT])
+def test_what_people_write_is_refused_with_a_sentence(kind: str) -> None:
+    """The API server prints a pattern whole, 300 characters of it; of a rule it prints the message."""
+    for path, node in nodes(schema(kind)["properties"]["spec"]):
+        assert "pattern" not in node, path
+        for rule in node.get("x-kubernetes-validations", ()):
+            assert len(rule["message"]) <= 130, path
+
+
 @pytest.mark.parametrize(
     ("kind", "field", "texts"),
     [
@@ -178,7 +197,7 @@ def test_limits_that_no_declaration_has_are_the_models() -> None:
 def test_patterns_of_the_schema_take_what_the_model_takes(kind: str, field: str, texts: list[str]) -> None:
     node = schema(kind)["properties"]["spec"]["properties"][field]
     many = node["type"] == "array"
-    pattern = re.compile((node["items"] if many else node)["pattern"])
+    pattern = re.compile(pattern_of(node["items"] if many else node))
     for text in texts:
         try:
             read(manifest(kind, **{field: [text] if many else text}))

@@ -59,6 +59,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "insecure": True,
         "realmHosts": ["auth.example.com"],
         "allowPrivateAddresses": True,
+        "expiresAt": "2030-01-01T00:00:00Z",
     },
     "Product": {"repositories": ["ghcr.io/acme/storefront", "ghcr.io/acme/charts/*"]},
     "Install": {

@@ -287,3 +287,31 @@ async def test_only_what_takes_its_certificate_from_a_secret_is_kept(world: Worl
     await world.another(webhook=False).look()
     assert world.objects.bundle() == b""
     assert [secret.metadata.name for secret in world.store.index.secrets()] == ["akua-ca", "akua-proxy-tls"]
+
+
+async def test_a_certificate_put_into_our_secret_in_place_is_left_there(world: World) -> None:
+    """As `kubectl create secret tls --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts` does."""
+    await world.keeper.look()
+    own = CertificateAuthority.new("Example public CA", 90).issue(("oci.akua.dev",))
+    entries = {"tls.crt": own.certificate, "tls.key": own.key}
+    for name in ("akua-proxy-tls", "akua-webhook-tls"):
+        data = {entry: base64.b64encode(value).decode() for entry, value in entries.items()}
+        await world.store.patch(Key(Kind.SECRET, "akua-system", name), {"data": data})
+    for _ in range(3):
+        await world.keeper.look()
+    for name in ("akua-proxy-tls", "akua-webhook-tls"):
+        left = await world.secret(name)
+        assert dict(left.data) == entries, "the CA that was beside ours does not vouch for theirs"
+        assert "app.kubernetes.io/managed-by" not in left.metadata.labels
+    await world.delete("akua-proxy-tls")
+    await world.keeper.look()
+    assert has_issued(world.objects.published(), await world.certificate("akua-proxy-tls")), "and the way back is to delete it"
+
+
+async def test_a_key_that_does_not_fit_a_certificate_put_there_is_no_reason_to_leave_it(world: World) -> None:
+    await world.keeper.look()
+    own = CertificateAuthority.new("Example public CA", 90).issue(("oci.akua.dev",))
+    data = {"tls.crt": base64.b64encode(own.certificate).decode()}
+    await world.store.patch(Key(Kind.SECRET, "akua-system", "akua-proxy-tls"), {"data": data})
+    await world.keeper.look()
+    assert has_issued(world.objects.published(), await world.certificate("akua-proxy-tls"))

@@ -287,7 +287,7 @@ async def test_the_trail_is_looked_at_where_it_is_known_and_else_said_where_it_i
 
 
 def credential(name: str, **status: Any) -> Manifest:
-    spec = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr"}
+    spec = {"registry": "ghcr.io", "type": "Basic", "secretName": "ghcr", "repositories": [f"{name}/*"]}
     return {"metadata": {"name": name, "namespace": "acme", "uid": name}, "spec": spec, "status": status}
 
 
@@ -310,9 +310,9 @@ async def test_the_state_is_read_as_far_as_it_may_be() -> None:
     assert [str(check.finding) for check in state.checks] == ["good", "bad"]
     assert state.workspaces() == ["acme"]
     found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))
-    assert found["credential acme/good"] == ("good", "ghcr.io, secret version unversioned, login tried")
+    assert found["credential acme/good"] == ("good", "ghcr.io, Secret ghcr, opened by the last pull")
     assert found["credential acme/refused"][0] == "bad"
-    assert "`akua credential test refused` tries it again" in found["credential acme/refused"][1]
+    assert "the login was refused; replace its secret" in found["credential acme/refused"][1]
     api.refused |= {"/api/v1/namespaces/acme/secrets", f"{GROUP}/products"}
     state = await read_state(api.api)
     assert findings(*state.checks)[0] == ("unseen", "state products")

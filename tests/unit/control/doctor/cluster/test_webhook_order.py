@@ -15,7 +15,7 @@ class View(ClusterView):
     def __init__(self, found: Listing) -> None:
         self.found = found
 
-    async def list(self, kind: RawKind, namespace: str = "", *, labels: str = "", limit: int = 0) -> Listing:
+    async def list(self, kind: RawKind, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0) -> Listing:
         assert (kind.kind, namespace) == ("MutatingWebhookConfiguration", "")
         return self.found
 
