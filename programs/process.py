@@ -50,7 +50,7 @@ _AUDIT_RETRY_SECONDS = 5.0
 _WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
 
 
-class _Later:
+class DeferredApp:
     """An application whose port is bound before it is built."""
 
     app: ASGIApp
@@ -89,7 +89,7 @@ class Process:
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
-        proxy = _Later()
+        proxy = DeferredApp()
         webhook = WebhookApp(None, self.telemetry, held_maximum=self.settings.admission_held_bytes)
         # Ports first: one that is taken is said before a key is made or a database opened.
         self.servers = Servers(
@@ -182,7 +182,7 @@ class Process:
             optional |= kept_secrets(self.settings)
         return SystemSecrets(frozenset(needed), frozenset(optional))
 
-    def _listeners(self, proxy: _Later, webhook: WebhookApp) -> list[Listener]:
+    def _listeners(self, proxy: DeferredApp, webhook: WebhookApp) -> list[Listener]:
         settings = self.settings
         limits = self._limits()
         operations = create_operations_app(self.health, self.telemetry, self._refresh)

@@ -89,7 +89,7 @@ class Challenger:
 
 
 # Reason -> (status, OCI code); docs/request-handling.md says the same.
-_ANSWERS: Mapping[Reason, tuple[int, str]] = {
+ANSWERS: Mapping[Reason, tuple[int, str]] = {
     Reason.PATH_INVALID: (400, "NAME_INVALID"),
     Reason.TOKEN_MISSING: (401, "UNAUTHORIZED"),
     Reason.TOKEN_INVALID: (401, "UNAUTHORIZED"),
@@ -172,7 +172,7 @@ def refusal_error(
     refusal = decision.refusal
     if refusal is None:
         raise ValueError("the decision is no refusal")
-    usual_status, usual_code = _ANSWERS[refusal.reason]
+    usual_status, usual_code = ANSWERS[refusal.reason]
     status = status or usual_status
     added: dict[str, str] = {"Akua-Decision": decision.id, "Akua-Reason": str(refusal.reason), **(headers or {})}
     if status == 401:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.metadata import INSTALL_SYNC_MANAGER, SYSTEM_NAMESPACE
 from registry_access.settings import Settings
-from registry_access.state.event_recorder import EventRecorder
+from registry_access.state.event_recorder import EventRecorder, Recorder
 from registry_access.state.events import event_recorder
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
@@ -27,7 +27,7 @@ from webhook.install_sync.minting import Minting
 from webhook.install_sync.provisioning import Provisioner
 from webhook.install_sync.reconciliation import Reconciler
 from webhook.install_sync.references import InstallReferences
-from webhook.install_sync.remote_clusters import KnownClusters
+from webhook.install_sync.remote_clusters import Connect, KnownClusters, RemoteStore
 from webhook.leader_chores import leader_chores, steadily
 from webhook.metrics import WebhookMetrics
 
@@ -71,28 +71,53 @@ class InstallSyncParts:
             self.telemetry.install_sync_leading.set(0)
 
 
-async def build_install_sync(settings: Settings, store: StateStore, telemetry: WebhookMetrics) -> InstallSyncParts:
-    """Makes the signing key if there is none, and publishes its public half. Raises StateError."""
+def connect_remote(config: bytes) -> RemoteStore:
+    """The cluster of a kubeconfig. Raises InvalidInput when the kubeconfig cannot be used."""
+    return PolledStore(foreign_access(config))
+
+
+async def build_install_sync(
+    settings: Settings,
+    store: StateStore,
+    telemetry: WebhookMetrics,
+    *,
+    connect: Connect = connect_remote,
+    recorder: Recorder | None = None,
+    clock: Callable[[], float] = time.time,
+) -> InstallSyncParts:
+    """Makes the signing key if there is none, and publishes its public half. Raises StateError.
+
+    `connect` reaches remote clusters, `recorder` takes what happens to installs (default: Kubernetes Events, or their like of the
+    store), `clock` gives epoch seconds.
+    """
     keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
     await publish(store, keys, INSTALL_SYNC_MANAGER)
     await until_shown(store, Key(Kind.SECRET, SYSTEM_NAMESPACE, INSTALL_TOKEN_KEYS))
-    ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, time.time)
+    ring = KeyRing(store.index, INSTALL_TOKEN_KEYS, clock)
     local = TargetCluster(store)
     references = InstallReferences(store.index)
-    clusters = KnownClusters(store, local, lambda config: PolledStore(foreign_access(config)))
+    clusters = KnownClusters(store, local, connect)
     unannotated = settings.takes_unannotated
     admittance = Admittance(unannotated, temporary=unannotated and settings.in_cluster)
     provisioner = Provisioner(settings.host, store.control_plane_id(), admittance)
     minting = Minting(settings.host, settings.install_token_lifetime)
     events = event_recorder(settings, store, telemetry, "akua-webhook")
     reconciler = Reconciler(
-        store, clusters, provisioner, ring.keys, minting, telemetry, events, time.time, holds_deleted=store.holds_deleted
+        store,
+        clusters,
+        provisioner,
+        ring.keys,
+        minting,
+        telemetry,
+        recorder or events,
+        clock,
+        holds_deleted=store.holds_deleted,
     )
     return InstallSyncParts(
         reconciler,
         InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
         clusters,
-        KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, time.time, publish_as=INSTALL_SYNC_MANAGER),
+        KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, clock, publish_as=INSTALL_SYNC_MANAGER),
         store.leadership(LEASE),
         events,
         leader_chores(settings, store),

@@ -11,6 +11,7 @@ from registry_access.model.errors import AkuaError, InvalidInput, StateUnavailab
 from registry_access.model.resources import Install, Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
+from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.pods import unfinished_pods
 from webhook.attribution import PullingPod, pulling_pod
@@ -82,7 +83,7 @@ def no_cluster() -> InvalidInput:
 
 
 async def _look(
-    api: KubernetesApi, cluster: str, namespaces: Sequence[str], everywhere: bool, hosts: Collection[str], search: Search
+    api: Api, cluster: str, namespaces: Sequence[str], everywhere: bool, hosts: Collection[str], search: Search
 ) -> None:
     where = f"in the cluster of Secret {cluster}" if cluster else "in this cluster"
     forbidden: list[str] = []
@@ -101,7 +102,7 @@ async def _look(
         search.problems.append(f"you may not list pods {where}, in {shown}: the right to list pods there is needed")
 
 
-async def _list(api: KubernetesApi, cluster: str, namespace: str, hosts: Collection[str], search: Search) -> bool:
+async def _list(api: Api, cluster: str, namespace: str, hosts: Collection[str], search: Search) -> bool:
     """False when that is not allowed."""
     try:
         async for manifest in unfinished_pods(api, namespace):

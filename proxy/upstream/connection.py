@@ -119,7 +119,8 @@ class Connections:
             use_dns_cache=False,
             keepalive_timeout=30,
         )
-        connector._factory = functools.partial(TolerantHandler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+        # aiohttp has no public way to give a connection its protocol.
+        connector._factory = functools.partial(TolerantHandler, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from control.doctor.cluster.view import ClusterView, Look
 from control.doctor.finding import Check
 from registry_access.model.errors import NotFound
-from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.api import Unavailable
+from registry_access.state.kubernetes.client.interface import JSON, Listed
 
 Manifest = dict[str, Any]
 SYSTEM = "/api/v1/namespaces/akua-system"
@@ -28,7 +28,17 @@ class FakeApi:
     offset: float | None = 0.0
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    async def request(self, method: str, path: str, *, body: Any = None, query: Any = None, **_: Any) -> Manifest:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout: float | None = None,
+    ) -> Manifest:
         self.asked.append((method, path))
         if path in self.refused:
             raise Unavailable(f'not allowed: "{path}" is forbidden', status=403)
@@ -44,11 +54,11 @@ class FakeApi:
         assert method == "GET", "the doctor changes nothing"
         if path in self.objects:
             return self.objects[path]
-        if path.rpartition("/")[2].endswith("s"):  # a collection
+        if is_collection(path):
             return {"items": [item for key, item in self.objects.items() if key.rpartition("/")[0] == path]}
         raise NotFound("not found")
 
-    async def pages(self, scope: Scope, **_: Any) -> AsyncIterator[Manifest]:
+    async def pages(self, scope: Listed, *, accept: str = JSON, whole: bool = False) -> AsyncIterator[Manifest]:
         yield await self.request("GET", scope.path)
 
     async def clock_offset(self) -> float:
@@ -58,11 +68,13 @@ class FakeApi:
 
     @property
     def view(self) -> ClusterView:
-        return ClusterView(cast("KubernetesApi", self))
+        return ClusterView(self)
 
-    @property
-    def api(self) -> KubernetesApi:
-        return cast("KubernetesApi", self)
+
+def is_collection(path: str) -> bool:
+    """Whether a path of the Kubernetes API names a collection: an odd number of segments follows the version."""
+    segments = path.strip("/").split("/")
+    return (len(segments) - (2 if segments[0] == "api" else 3)) % 2 == 1
 
 
 def seen(manifest: Manifest) -> Look:

@@ -16,24 +16,21 @@ from registry_access.model.errors import InvalidInput, StateUnavailable
 from registry_access.model.install_token import InstallTokenClaims, verify_install_token
 from registry_access.model.occurrence import Occurrence
 from registry_access.model.resources import Install, Key, Kind, PullGrant, Resource, Secret
+from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest, StateStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys
 from tests.support.builders import manifest as manifest
 from tests.support.builders import whole
-from webhook.install_sync.affected import Affected
-from webhook.install_sync.cluster import TargetCluster
+from webhook.assembly import build_install_sync
 from webhook.install_sync.controller import InstallSync
-from webhook.install_sync.minting import Minting, token_in
-from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.minting import token_in
 from webhook.install_sync.reconciliation import Reconciler
-from webhook.install_sync.references import InstallReferences
 from webhook.install_sync.remote_clusters import KnownClusters
 
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.dev"
-CONTROL_PLANE = "control-plane-1"
 SHOP = Key(Kind.INSTALL, "acme", "shop")
 
 
@@ -43,7 +40,7 @@ class RemoteFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = DirectoryStore(folder, heartbeat_seconds=0.2)
-        self.down = False
+        self.down = self.closed = False
         self.refreshes = 0
 
     @property
@@ -64,7 +61,8 @@ class RemoteFolder:
     async def delete(self, key: Key, *, uid: str | None = None) -> None:
         await self.store.delete(key, uid=uid)
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        self.closed = True
 
 
 class Remotes:
@@ -99,6 +97,7 @@ class Synced:
     store: StateStore
     sync: InstallSync
     reconciler: Reconciler
+    clusters: KnownClusters
     keys: SigningKeys
     remotes: Remotes
     told: Told
@@ -138,25 +137,19 @@ def space(name: str, **labels: str) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def running_sync(store: StateStore) -> AsyncIterator[Synced]:
     """`store` has been started."""
-    keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
-    telemetry, told = Telemetry(), Told()
-    world: Synced
+    telemetry, told, remotes = Telemetry(), Told(), Remotes()
+    world: Synced | None = None
 
     def clock() -> float:
-        return world.now()
+        return world.now() if world else time.time()
 
-    local = TargetCluster(store)
-    remotes = Remotes()
-    references = InstallReferences(store.index)
-    clusters = KnownClusters(store, local, remotes.connect)
-    reconciler = Reconciler(
-        store, clusters, Provisioner(HOST, CONTROL_PLANE), lambda: keys, Minting(HOST, 3000), telemetry, told, clock
-    )
-    sync = InstallSync(store, reconciler, Affected(store.index, local, references), telemetry)
-    world = Synced(store, sync, reconciler, keys, remotes, told)
+    settings = Settings(host=HOST, install_token_lifetime=3000.0)
+    parts = await build_install_sync(settings, store, telemetry, connect=remotes.connect, recorder=told, clock=clock)
+    keys = await ensure_keys(store, INSTALL_TOKEN_KEYS)
+    world = Synced(store, parts.controller, parts.reconciler, parts.clusters, keys, remotes, told)
     task = asyncio.create_task(world.sync.run())
     yield world
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    await clusters.close()
+    await parts.close()

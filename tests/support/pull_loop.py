@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+import pytest
+
 from tests.support.cluster import until
 from tests.support.tenant import PATIENCE, Tenant
 
@@ -60,6 +62,5 @@ class PullLoop:
 
 def pytest_failure() -> type[BaseException]:
     """What `pytest.fail` raises; in a thread of ours it is a finding like any other."""
-    from _pytest.outcomes import Failed
-
-    return Failed
+    failed: type[BaseException] = pytest.fail.Exception
+    return failed

@@ -63,6 +63,25 @@ class GrantIndex:
         """Whether a grant's pull Secret has this name."""
         return name in self._secrets
 
+    def first_selected(self, labels: Mapping[str, str]) -> PullGrant | None:
+        return next(self._all.selected(labels), None)
+
+    def bucket_of(self, registry: str) -> _Bucket | None:
+        """Every grant that names a repository of this registry."""
+        return self._registries.get(registry)
+
+    def buckets_covering(self, registry: str, repository: str) -> Iterator[_Bucket]:
+        """The buckets of the patterns that cover a repository: its own name, and each of its parents."""
+        if registry not in self._registries:
+            return
+        if found := self._exact.get((registry, repository)):
+            yield found
+        end = len(repository)
+        while end > 0:
+            end = max(repository.rfind("/", 0, end), 0)
+            if found := self._below.get((registry, repository[:end])):
+                yield found
+
     def _add(self, grant: PullGrant) -> None:
         self._all.add(grant)
         self._hosts[grant.host] += 1
@@ -85,18 +104,6 @@ class GrantIndex:
         for pattern in dict.fromkeys(grant.images):
             yield self._below if pattern.prefix.below else self._exact, (pattern.registry, pattern.prefix.path)
 
-    def _covering(self, registry: str, repository: str) -> Iterator[_Bucket]:
-        """The buckets of the patterns that cover a repository: its own name, and each of its parents."""
-        if registry not in self._registries:
-            return
-        if found := self._exact.get((registry, repository)):
-            yield found
-        end = len(repository)
-        while end > 0:
-            end = max(repository.rfind("/", 0, end), 0)
-            if found := self._below.get((registry, repository[:end])):
-                yield found
-
 
 class Selection:
     """What one pod's labels select of an index. Each bucket is looked through once, however many images lead to it."""
@@ -105,11 +112,11 @@ class Selection:
         self.index = index
         self._labels = labels
         self._known: dict[int, tuple[PullGrant, ...]] = {}
-        self.first = next(index._all.selected(labels), None)
+        self.first = index.first_selected(labels)
 
     def covering(self, registry: str, repository: str) -> tuple[PullGrant, ...]:
         """The grants that cover a repository, by name; the first `MAXIMUM_GRANTS` of them."""
-        buckets = list(self.index._covering(registry, repository))
+        buckets = list(self.index.buckets_covering(registry, repository))
         if len(buckets) == 1:
             return self._of(buckets[0])
         found = {id(grant): grant for bucket in buckets for grant in self._of(bucket)}
@@ -117,7 +124,7 @@ class Selection:
 
     def has_registry(self, registry: str) -> bool:
         """Whether a grant covers anything of this registry."""
-        bucket = self.index._registries.get(registry)
+        bucket = self.index.bucket_of(registry)
         return bucket is not None and bool(self._of(bucket))
 
     def _of(self, bucket: _Bucket) -> tuple[PullGrant, ...]:

@@ -106,15 +106,15 @@ class Authorities:
         left = newest.expiry - now
         changed = known
         if requested and newest.signs_from > now:
-            changed = known._with_newest(replace(newest, signs_from=min(newest.signs_from, int(now + times.requested_ahead))))
+            changed = known.with_newest(replace(newest, signs_from=min(newest.signs_from, int(now + times.requested_ahead))))
         elif requested:
-            changed = known._followed(now, times.requested_ahead if left > times.requested_ahead else 0)
+            changed = known.followed(now, times.requested_ahead if left > times.requested_ahead else 0)
         elif left < times.renew:
             unhurried = left > times.planned_ahead * 2
-            changed = known._followed(now, times.planned_ahead if unhurried else min(times.requested_ahead, max(left, 0)))
-        return changed._without_old(now, times, changed.issuers(served))
+            changed = known.followed(now, times.planned_ahead if unhurried else min(times.requested_ahead, max(left, 0)))
+        return changed.without_old(now, times, changed.issuers(served))
 
-    def _followed(self, now: float, ahead: float) -> Authorities:
+    def followed(self, now: float, ahead: float) -> Authorities:
         return Authorities((*self.members, Authority.new(now, now + ahead)))
 
     def _without_ahead(self, now: float, times: RotationTimes) -> Authorities:
@@ -130,10 +130,10 @@ class Authorities:
         ordered = sorted(members, key=lambda member: member.signs_from)
         return Authorities((*ordered, Authority.new(now, now)))
 
-    def _with_newest(self, newest: Authority) -> Authorities:
+    def with_newest(self, newest: Authority) -> Authorities:
         return Authorities((*self.members[:-1], newest))
 
-    def _without_old(self, now: float, times: RotationTimes, in_use: frozenset[str]) -> Authorities:
+    def without_old(self, now: float, times: RotationTimes, in_use: frozenset[str]) -> Authorities:
         kept = []
         for member, successor in pairwise(self.members):
             followed = successor.signs_from <= now

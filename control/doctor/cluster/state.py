@@ -10,7 +10,8 @@ from control.doctor.finding import Check, bad, good, unseen
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.client.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.client.api import Gone
+from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.client.resource_path import PLURALS, Scope, object_path
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.listing import list_into
@@ -39,7 +40,7 @@ class State:
         return found is not None and found.deleting
 
 
-async def read_state(api: KubernetesApi, workspace: str = "") -> State:
+async def read_state(api: Api, workspace: str = "") -> State:
     """Of all workspaces, or of one."""
     state = State()
     problems: list[InvalidManifest] = []
@@ -67,14 +68,14 @@ async def read_state(api: KubernetesApi, workspace: str = "") -> State:
     return state
 
 
-async def _read_namespace(api: KubernetesApi, feed: Feed, name: str) -> None:
+async def _read_namespace(api: Api, feed: Feed, name: str) -> None:
     """Its label is looked at as far as that is allowed; the member of a workspace may not read its namespace everywhere."""
     key = Key(Kind.NAMESPACE, "", name)
     with contextlib.suppress(StateError):
         feed.put(key, await api.request("GET", object_path(key)))
 
 
-async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> str:
+async def _read_grants(api: Api, feed: Feed, index: ResourceIndex) -> str:
     """Everywhere or, where that is not allowed, in the namespaces that the installs were synced to."""
     problem = await _read(api, feed, Scope(Kind.PULL_GRANT))
     if not problem:
@@ -84,7 +85,7 @@ async def _read_grants(api: KubernetesApi, feed: Feed, index: ResourceIndex) -> 
     return "" if "" in answers else problem
 
 
-async def _read(api: KubernetesApi, feed: Feed, scope: Scope) -> str:
+async def _read(api: Api, feed: Feed, scope: Scope) -> str:
     """Why it could not be read, "" when it was."""
     try:
         await list_into(feed, api, scope)

@@ -8,7 +8,7 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Kind
-from registry_access.state.kubernetes.client.api import KubernetesApi
+from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.client.raw_objects import RawKind, RawObject, RawObjects
 from registry_access.state.kubernetes.client.resource_path import PLURALS, path_of
 
@@ -76,7 +76,7 @@ class Access:
 class ClusterView:
     """See the module. Only `may`, `try_pod` and `everywhere` raise."""
 
-    def __init__(self, api: KubernetesApi) -> None:
+    def __init__(self, api: Api) -> None:
         self.api = api
         self._objects = RawObjects(api)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from registry_access.model.errors import AkuaError, AlreadyExists, Conflict, NotFound
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi
+from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.client.micro_time import micro_time
 from registry_access.state.leadership import Work
 
@@ -169,7 +170,7 @@ class LeaderElection:
         return time.monotonic() - self._changed > seconds
 
 
-async def holder_of(api: KubernetesApi, namespace: str, name: str) -> str:
+async def holder_of(api: Api, namespace: str, name: str) -> str:
     """Who holds a Lease now, as far as it says; "" for nobody. Raises StateUnavailable."""
     try:
         lease = await api.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}")

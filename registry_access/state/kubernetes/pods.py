@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from registry_access.state.kubernetes.client.api import KubernetesApi
+from registry_access.state.kubernetes.client.interface import Api
 
 _UNFINISHED = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 
@@ -27,7 +27,7 @@ class PodScope:
         return dict(_UNFINISHED)
 
 
-async def unfinished_pods(api: KubernetesApi, namespace: str = "") -> AsyncIterator[Mapping[str, Any]]:
+async def unfinished_pods(api: Api, namespace: str = "") -> AsyncIterator[Mapping[str, Any]]:
     """Page by page. Raises StateUnavailable, with the status 403 when they may not be listed; Gone when it took too long."""
     async for page in api.pages(PodScope(namespace)):
         for pod in page.get("items") or ():

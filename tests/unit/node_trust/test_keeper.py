@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,29 +16,26 @@ from node_trust.source import read_trust
 from programs.telemetry import Telemetry
 from registry_access.model.errors import StateError, StateUnavailable
 from registry_access.runtime.certificate_authority import CertificateAuthority
-from registry_access.state.kubernetes.client.raw_objects import CONFIG_MAP, SERVICE, RawKind, RawObjects
+from registry_access.state.kubernetes.client.raw_objects import RawObjects
+from tests.support.fake_cluster import SYSTEM, FakeApi
 
 CA = CertificateAuthority.new("test", 10).pair.certificate.decode()
 OTHER_CA = CertificateAuthority.new("other", 10).pair.certificate.decode()
 
 
-class Objects:
-    """Has what it was given, by name."""
+PATHS = {"akua_proxy": f"{SYSTEM}/services/akua-proxy", "akua_ca": f"{SYSTEM}/configmaps/akua-ca"}
 
-    def __init__(self, **objects: Any) -> None:
-        self.objects = {name.replace("_", "-"): value for name, value in objects.items()}
 
-    async def find(self, kind: RawKind, namespace: str, name: str) -> Any:
-        assert (kind, namespace) in {(SERVICE, "akua-system"), (CONFIG_MAP, "akua-system")}
-        return self.objects.get(name)
+def cluster(**objects: dict[str, Any]) -> FakeApi:
+    return FakeApi({PATHS[name]: found for name, found in objects.items()})
 
 
 def service(*addresses: str, ports: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     return {"spec": {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ports": ports or [{"port": 443}]}}
 
 
-async def read(objects: Objects) -> Trust:
-    return await read_trust(cast("RawObjects", objects))
+async def read(api: FakeApi) -> Trust:
+    return await read_trust(RawObjects(api))
 
 
 @pytest.mark.parametrize(
@@ -54,29 +51,29 @@ async def read(objects: Objects) -> Trust:
     ],
 )
 async def test_the_services_first_cluster_address_is_the_server(found: dict[str, Any], server: str) -> None:
-    assert await read(Objects(akua_proxy=found, akua_ca={"data": {"ca.crt": CA}})) == Trust(server, CA)
+    assert await read(cluster(akua_proxy=found, akua_ca={"data": {"ca.crt": CA}})) == Trust(server, CA)
 
 
 async def test_both_cas_of_a_rotation_are_handed_on(tmp_path: Path) -> None:
-    trust = await read(Objects(akua_proxy=service("10.96.0.7"), akua_ca={"data": {"ca.crt": CA + OTHER_CA}}))
+    trust = await read(cluster(akua_proxy=service("10.96.0.7"), akua_ca={"data": {"ca.crt": CA + OTHER_CA}}))
     assert trust.ca == CA + OTHER_CA
 
 
 @pytest.mark.parametrize(
-    ("objects", "says"),
+    ("api", "says"),
     [
-        (Objects(akua_ca={"data": {"ca.crt": CA}}), "Service akua-proxy is not in akua-system"),
-        (Objects(akua_proxy=service("10.96.0.7")), "ConfigMap akua-ca is not in akua-system"),
-        (Objects(akua_proxy=service("10.96.0.7"), akua_ca={}), "akua-ca has no certificate"),
-        (Objects(akua_proxy=service("10.96.0.7"), akua_ca={"data": {"ca.crt": "junk"}}), "akua-ca has no certificate"),
-        (Objects(akua_proxy=service("None"), akua_ca={"data": {"ca.crt": CA}}), "no cluster IP"),
-        (Objects(akua_proxy={"spec": {}}, akua_ca={"data": {"ca.crt": CA}}), "no cluster IP"),
-        (Objects(akua_proxy=service("10.0.0.1", ports=[{"port": 1, "protocol": "UDP"}]), akua_ca={}), "no TCP port"),
+        (cluster(akua_ca={"data": {"ca.crt": CA}}), "Service akua-proxy is not in akua-system"),
+        (cluster(akua_proxy=service("10.96.0.7")), "ConfigMap akua-ca is not in akua-system"),
+        (cluster(akua_proxy=service("10.96.0.7"), akua_ca={}), "akua-ca has no certificate"),
+        (cluster(akua_proxy=service("10.96.0.7"), akua_ca={"data": {"ca.crt": "junk"}}), "akua-ca has no certificate"),
+        (cluster(akua_proxy=service("None"), akua_ca={"data": {"ca.crt": CA}}), "no cluster IP"),
+        (cluster(akua_proxy={"spec": {}}, akua_ca={"data": {"ca.crt": CA}}), "no cluster IP"),
+        (cluster(akua_proxy=service("10.0.0.1", ports=[{"port": 1, "protocol": "UDP"}]), akua_ca={}), "no TCP port"),
     ],
 )
-async def test_what_is_missing_is_named(objects: Objects, says: str) -> None:
+async def test_what_is_missing_is_named(api: FakeApi, says: str) -> None:
     with pytest.raises(StateError, match=says):
-        await read(objects)
+        await read(api)
 
 
 class Source:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from programs.process import Process, _Later
+from programs.process import DeferredApp, Process
 from programs.telemetry import Telemetry
 from registry_access.settings import Settings, load_settings
 from registry_access.state.directory.store import DirectoryStore
@@ -53,14 +53,14 @@ def test_in_a_folder_there_is_nothing_to_keep(tmp_path: Path) -> None:
 )
 def test_what_is_served_and_read(tmp_path: Path, given: dict[str, str], served: set[str], read: set[str]) -> None:
     process = Process(settings(**given), tmp_path)
-    process._listeners(_Later(), WebhookApp(None, Telemetry()))
+    process._listeners(DeferredApp(), WebhookApp(None, Telemetry()))
     assert set(process.certificates) == served
     assert process._system_secrets().optional == read
 
 
 def test_a_proxy_reads_no_ca_key(tmp_path: Path) -> None:
     process = Process(settings(), tmp_path, webhook=False)
-    process._listeners(_Later(), WebhookApp(None, Telemetry()))
+    process._listeners(DeferredApp(), WebhookApp(None, Telemetry()))
     secrets = process._system_secrets()
     assert secrets.names == {"akua-install-token-jwks", "akua-access-token-keys", "akua-proxy-tls"}
 

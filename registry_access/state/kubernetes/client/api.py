@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import orjson
@@ -20,13 +20,13 @@ from registry_access.model.errors import AlreadyExists, Conflict, InvalidManifes
 from registry_access.runtime.failure import why
 from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile
 from registry_access.state.kubernetes.client.event_stream import BrokenStream, events_of
+from registry_access.state.kubernetes.client.interface import JSON, Listed
 from registry_access.state.kubernetes.client.resource_path import Scope
 
 FIELD_MANAGER = "akua"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_JSON = "application/json"
 _INITIAL_EVENTS = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
 _PAGE = 500
 _PAGE_OF_SECRETS = 10  # each may be a megabyte, and whose they are is not known before they are read
@@ -47,16 +47,6 @@ class Unavailable(StateUnavailable):
         self.status = status
         self.retry_after = retry_after
         super().__init__(message)
-
-
-class Listed(Protocol):
-    """A collection, narrowed by selectors."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def selectors(self) -> dict[str, str]: ...
 
 
 class KubernetesApi:
@@ -84,8 +74,8 @@ class KubernetesApi:
         *,
         body: object = None,
         query: Mapping[str, str] | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
+        content_type: str = JSON,
+        accept: str = JSON,
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """The answer's JSON. Tries again what the server did not do (429, a token just replaced, a failed GET), in time."""
@@ -111,7 +101,7 @@ class KubernetesApi:
         before = time.time()
         timeout = aiohttp.ClientTimeout(total=self._timeout)
         try:
-            async with await self._send("GET", "/version", None, {}, _JSON, _JSON, timeout) as response:
+            async with await self._send("GET", "/version", None, {}, JSON, JSON, timeout) as response:
                 between = (before + time.time()) / 2
                 return parsedate_to_datetime(response.headers.get("Date", "")).timestamp() + 0.5 - between
         except _TRANSPORT_ERRORS as error:
@@ -119,11 +109,11 @@ class KubernetesApi:
         except ValueError as error:
             raise Unavailable("the API server's answer has no Date") from error
 
-    async def pages(self, scope: Listed, *, accept: str = _JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
+    async def pages(self, scope: Listed, *, accept: str = JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A consistent list (no resourceVersion asked for), by pages of 500 (Secrets with their values: 10) unless `whole`.
         Raises Gone.
         """
-        limit = _PAGE_OF_SECRETS if scope.path.endswith("/secrets") and accept == _JSON else _PAGE
+        limit = _PAGE_OF_SECRETS if scope.path.endswith("/secrets") and accept == JSON else _PAGE
         query = scope.selectors if whole else scope.selectors | {"limit": str(limit)}
         while True:
             page = await self.request("GET", scope.path, query=query, accept=accept, timeout=30.0)
@@ -150,7 +140,7 @@ class KubernetesApi:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=75)
         try:
-            async with await self._send("GET", scope.path, None, query, _JSON, _JSON, timeout) as response:
+            async with await self._send("GET", scope.path, None, query, JSON, JSON, timeout) as response:
                 if response.status != 200:
                     raise await self._problem(response)
                 yield events_of(response.content.iter_any())

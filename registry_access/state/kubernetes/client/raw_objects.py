@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_access.model.errors import NotFound
-from registry_access.state.kubernetes.client.api import APPLY_PATCH, KubernetesApi
+from registry_access.state.kubernetes.client.api import APPLY_PATCH
+from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.client.resource_path import path_of
 
 RawObject = Mapping[str, Any]
@@ -35,7 +36,7 @@ MUTATING_WEBHOOKS = RawKind("admissionregistration.k8s.io/v1", "MutatingWebhookC
 class RawObjects:
     """`namespace` is "" for kinds that live in none. Raises StateError's subclasses, and InvalidManifest."""
 
-    def __init__(self, api: KubernetesApi) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
 
     async def find(self, kind: RawKind, namespace: str, name: str) -> RawObject | None:

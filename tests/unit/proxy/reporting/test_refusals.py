@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.gates.upstream_gate import judge_error, judge_status
-from proxy.oci_errors import _ANSWERS, Challenger, OciError, refusal_error
+from proxy.oci_errors import ANSWERS, Challenger, OciError, refusal_error
 from proxy.pull.exchange import Exchange
 from proxy.upstream.errors import (
     AddressRefused,
@@ -33,10 +33,10 @@ def refused(reason: Reason, scope: str = "") -> OciError:
 
 
 def test_every_reason_for_a_refusal_has_an_answer() -> None:
-    assert set(Reason) - set(_ANSWERS) == {Reason.PASSED, Reason.CLIENT_CLOSED}
+    assert set(Reason) - set(ANSWERS) == {Reason.PASSED, Reason.CLIENT_CLOSED}
 
 
-@pytest.mark.parametrize("reason", sorted(_ANSWERS))
+@pytest.mark.parametrize("reason", sorted(ANSWERS))
 def test_an_answer_names_reason_and_decision(reason: Reason) -> None:
     error = refused(reason, scope="repository:ghcr.io/a/b:pull")
     body = json.loads(bytes(error.response().body))["errors"][0]
@@ -158,7 +158,7 @@ def test_what_clients_write_is_kept_on_one_line() -> None:
 
 def test_every_reason_is_documented_with_its_answer() -> None:
     documented = (Path(__file__).parents[4] / "docs" / "request-handling.md").read_text()
-    for reason, (status, code) in _ANSWERS.items():
+    for reason, (status, code) in ANSWERS.items():
         assert f"| `{reason}` | {status} | `{code}` |" in documented
     assert set(re.findall(r"^\| `([a-z-]+)` \| [-\d]", documented, re.MULTILINE)) == set(Reason) - {Reason.PASSED}
 

@@ -12,7 +12,6 @@ from registry_access.model.install_identity import InstallIdentity
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_UID_ANNOTATION
 from tests.support.install_sync import (
-    CONTROL_PLANE,
     HOST,
     SHOP,
     Synced,
@@ -115,7 +114,7 @@ async def test_what_was_left_while_nobody_looked_is_removed_on_start(synced: Syn
     }
     left = manifest("PullGrant", "ghost", {"host": HOST, "images": ["ghcr.io/a"], "pullSecret": "akua-pull-ghost"}, "prod")
     theirs = manifest("PullGrant", "ghost", left["spec"], "staging")
-    for item, control_plane in ((left, CONTROL_PLANE), (theirs, "control-plane-2")):
+    for item, control_plane in ((left, synced.store.control_plane_id()), (theirs, "control-plane-2")):
         item["metadata"] |= {"labels": labels, "annotations": {CONTROL_PLANE_ANNOTATION: control_plane}}
         await synced.store.create(item)
     await synced.sync.sync()
@@ -249,7 +248,7 @@ async def test_labels_alone_make_nothing_ours(synced: Synced) -> None:
                 "registry.akua.dev/install": "ghost",
                 "registry.akua.dev/install-workspace": "acme",
             },
-            "annotations": {CONTROL_PLANE_ANNOTATION: CONTROL_PLANE},
+            "annotations": {CONTROL_PLANE_ANNOTATION: synced.store.control_plane_id()},
         },
     }
     await synced.store.create(theirs)

@@ -11,9 +11,11 @@ import pytest
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.install import MAXIMUM_CLUSTERS
-from tests.support.install_sync import SHOP, RemoteFolder, Synced, manifest, shop, space
+from tests.support.install_sync import HOST, SHOP, RemoteFolder, Synced, manifest, shop, space
 from tests.support.state_conformance import until
 from webhook.install_sync import remote_clusters
+from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.removal import Removal
 
 SECRET = Key(Kind.SECRET, "acme", "far")
 
@@ -137,7 +139,7 @@ async def test_a_connection_outlives_its_secret_only_so_long(
     await until(lambda: grant_in(remote))
     monkeypatch.setattr(remote_clusters, "_LINGER_SECONDS", -1.0)
     await synced.store.delete(SECRET)
-    await until(lambda: not synced.reconciler._clusters._connected)  # type: ignore[attr-defined]
+    await until(lambda: remote.closed)
     await synced.store.patch(SHOP, {"spec": {"cluster": None}})
     await until(lambda: synced.grant() is not None and len(synced.told.notes("RemoteObjectsLeft")) == 1)
     assert grant_in(remote)
@@ -188,8 +190,7 @@ async def test_an_install_is_in_so_many_clusters_at_most(synced: Synced, remote:
     await synced.store.create(shop())
     await until(lambda: synced.condition("Synced") == ("True", "Provisioned"))
     left = [f"left-{number:02}" for number in range(MAXIMUM_CLUSTERS)]
-    removal = synced.reconciler._removal
-    removal._remotes["acme", "shop"] = set(left)
+    removal = Removal(synced.store, synced.clusters, Provisioner(HOST, "control-plane"), synced.told, synced.now, holds=False)
     await synced.store.patch_status(SHOP, {"clusters": left})
     await until(lambda: len(synced.install().status.clusters) == MAXIMUM_CLUSTERS)
     with pytest.raises(InvalidInput, match="which are not cleared yet"):

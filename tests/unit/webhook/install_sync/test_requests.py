@@ -85,7 +85,7 @@ async def test_a_cluster_that_does_not_answer_is_the_answer(synced: Synced, monk
         asked.append(at_once)
         raise StateUnavailable("no route to host")
 
-    monkeypatch.setattr(synced.reconciler._clusters.local, "refresh", down)
+    monkeypatch.setattr(synced.clusters.local, "refresh", down)
     await synced.store.create(shop())
     await until(lambda: synced.condition("Synced") == ("False", "ClusterUnreachable"))
     asked.clear()

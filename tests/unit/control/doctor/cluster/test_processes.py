@@ -153,7 +153,7 @@ def granted(*grants: Manifest) -> FakeApi:
 
 
 async def tried(api: FakeApi) -> Check:
-    return await trial_check(api.view, HOST, await read_state(api.api))
+    return await trial_check(api.view, HOST, await read_state(api))
 
 
 def rewritten(pod: Manifest) -> Manifest:
@@ -212,7 +212,7 @@ async def test_grants_that_may_not_be_listed_everywhere_are_looked_for_where_ins
         refused={f"{GROUP}/pullgrants"},
         pod=rewritten,
     )
-    check = await trial_check(api.view, HOST, await read_state(api.api, "acme"))
+    check = await trial_check(api.view, HOST, await read_state(api, "acme"))
     assert (str(check.finding), check.name) == ("good", "trial pod shop-prod")
 
 
@@ -226,7 +226,7 @@ async def test_namespaces_that_go_are_neither_tried_nor_missed() -> None:
     going = {"name": "going", "labels": label, "deletionTimestamp": "2026-11-25T00:00:00Z"}
     api = granted(grant("going"))
     api.objects["/api/v1/namespaces/going"] = {"metadata": going}
-    state = await read_state(api.api)
+    state = await read_state(api)
     assert state.workspaces() == []
     assert "nothing to try" in (await trial_check(api.view, HOST, state)).detail
 
@@ -243,16 +243,16 @@ async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
     ]
     path = "/api/v1/namespaces/shop-prod/pods"
     api.objects |= {f"{path}/{pod['metadata']['name']}": pod for pod in pods}
-    check = await slipped_check(api.view, await read_state(api.api))
+    check = await slipped_check(api.view, await read_state(api))
     assert (str(check.finding), check.detail.split(" run images")[0]) == ("warning", "shop-prod/slipped")
     del api.objects[f"{path}/slipped"]
-    check = await slipped_check(api.view, await read_state(api.api))
+    check = await slipped_check(api.view, await read_state(api))
     assert (str(check.finding), check.detail) == ("good", "none of 3 in 1 namespaces slipped past the webhook")
     api.refused.add(path)
-    assert findings(await slipped_check(api.view, await read_state(api.api))) == [("unseen", "pods")]
-    assert "no namespace" in (await slipped_check(api.view, await read_state(FakeApi().api))).detail
+    assert findings(await slipped_check(api.view, await read_state(api))) == [("unseen", "pods")]
+    assert "no namespace" in (await slipped_check(api.view, await read_state(FakeApi()))).detail
     hidden = FakeApi(refused={f"{GROUP}/pullgrants"})
-    assert findings(await slipped_check(hidden.view, await read_state(hidden.api))) == [("unseen", "pods")]
+    assert findings(await slipped_check(hidden.view, await read_state(hidden))) == [("unseen", "pods")]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ async def test_the_state_is_read_as_far_as_it_may_be() -> None:
             },
         }
     )
-    state = await read_state(api.api)
+    state = await read_state(api)
     assert [str(check.finding) for check in state.checks] == ["good", "bad"]
     assert state.workspaces() == ["acme"]
     found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))
@@ -314,7 +314,7 @@ async def test_the_state_is_read_as_far_as_it_may_be() -> None:
     assert found["credential acme/refused"][0] == "bad"
     assert "the login was refused; replace its secret" in found["credential acme/refused"][1]
     api.refused |= {"/api/v1/namespaces/acme/secrets", f"{GROUP}/products"}
-    state = await read_state(api.api)
+    state = await read_state(api)
     assert findings(*state.checks)[0] == ("unseen", "state products")
     assert "--workspace" in state.checks[0].detail
     found = told(credential_checks(state.index, unseen_secrets=state.unseen_secrets))

@@ -15,7 +15,8 @@ from registry_access.model.resources import Kind, RegistryCredential
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.access import ClusterAccess
-from registry_access.state.kubernetes.client.api import KubernetesApi, Listed, Unavailable
+from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
+from registry_access.state.kubernetes.client.interface import Listed
 from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 from tests.support.state_conformance import until

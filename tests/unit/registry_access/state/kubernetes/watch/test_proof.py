@@ -12,7 +12,8 @@ import pytest
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind
 from registry_access.state.index import ResourceIndex
-from registry_access.state.kubernetes.client.api import KubernetesApi, Listed, Unavailable
+from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
+from registry_access.state.kubernetes.client.interface import Listed
 from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.proof import HeartbeatProof, ListProof
