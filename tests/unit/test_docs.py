@@ -61,3 +61,8 @@ def test_links_between_pages_lead_somewhere() -> None:
 def _code(text: str) -> str:
     """What a page sets as code."""
     return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.S))
+
+
+def test_tests_that_documents_name_are_there() -> None:
+    named = {(name, path) for name in PAGES for path in re.findall(r"tests/[a-z0-9_/]+\.py", name.read_text("utf-8"))}
+    assert {(name.name, path) for name, path in named if not (ROOT / path).exists()} == set()

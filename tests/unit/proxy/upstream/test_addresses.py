@@ -6,7 +6,14 @@ import ipaddress
 
 import pytest
 
-from proxy.upstream.addresses import CheckedResolver, OwnServers, check_literal, is_allowed, loopback_allowed
+from proxy.upstream.addresses import (
+    CheckedResolver,
+    OwnServers,
+    check_literal,
+    is_allowed,
+    loopback_allowed,
+    private_addresses_allowed,
+)
 from proxy.upstream.errors import AddressRefused
 
 NEVER = [
@@ -128,3 +135,59 @@ async def test_nor_by_a_name() -> None:
     resolver = CheckedResolver(["127.0.0.0/8"], {"inside.example": "127.0.0.1:15090"}, OwnServers([15090]))
     with pytest.raises(AddressRefused, match="itself listens"):
         await resolver.resolve("inside.example", 443)
+
+
+@pytest.mark.parametrize(
+    ("address", "public", "private"),
+    [
+        ("93.184.216.34", True, True),
+        ("2606:2800:220:1:248:1893:25c8:1946", True, True),
+        ("127.0.0.1", False, True),
+        ("10.1.2.3", False, True),
+        ("172.16.0.1", False, True),
+        ("192.168.1.1", False, True),
+        ("100.64.0.1", False, True),
+        ("::1", False, True),
+        ("fd12::1", False, True),
+        ("::ffff:10.0.0.1", False, True),
+        ("64:ff9b::10.0.0.1", False, True),
+        ("2002:0a00:0001::", False, True),
+        # Metadata services, link-local, multicast and nothing at all: never.
+        ("169.254.169.254", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("64:ff9b::a9fe:a9fe", False, False),
+        ("fd00:ec2::254", False, False),
+        ("100.100.100.200", False, False),
+        ("168.63.129.16", False, False),
+        ("fe80::1", False, False),
+        ("224.0.0.1", False, False),
+        ("0.0.0.0", False, False),
+        ("::", False, False),
+    ],
+)
+def test_addresses(address: str, public: bool, private: bool) -> None:
+    assert is_allowed(address, private=False) is public
+    assert is_allowed(address, private=True) is private
+
+
+def test_networks_can_be_admitted_but_never_metadata() -> None:
+    networks = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("169.254.0.0/16"))
+    assert is_allowed("10.1.2.3", private=False, networks=networks)
+    assert not is_allowed("169.254.169.254", private=False, networks=networks)
+
+
+async def test_a_name_that_leads_inside_is_refused() -> None:
+    resolver = CheckedResolver(overrides={"rebind.example": "169.254.169.254", "inside.example": "10.0.0.5"})
+    for name in ("rebind.example", "inside.example"):
+        with pytest.raises(AddressRefused, match="not a public address"):
+            await resolver.resolve(name, 443)
+    allowed = private_addresses_allowed.set(True)
+    assert (await resolver.resolve("inside.example", 443))[0]["host"] == "10.0.0.5"
+    private_addresses_allowed.reset(allowed)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254"])
+def test_literals_are_checked_too(host: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_literal(host, private=False)
+    check_literal("registry.example", private=False)

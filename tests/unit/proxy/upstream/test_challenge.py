@@ -55,3 +55,33 @@ def test_whether_one_login_answers_both(other: Challenge | None, same: bool) -> 
 
 def test_basic_is_basic() -> None:
     assert Challenge("basic", {"realm": "a"}).asks_as(Challenge("basic", {"realm": "b"}))
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            ['Bearer realm="https://a/t",service="s",scope="repository:x:pull"'],
+            ("bearer", {"realm": "https://a/t", "service": "s", "scope": "repository:x:pull"}),
+        ),
+        (["bearer realm=https://a/t,service=s"], ("bearer", {"realm": "https://a/t", "service": "s"})),
+        (['Basic realm="x"', 'Bearer realm="https://a/t"'], ("bearer", {"realm": "https://a/t"})),
+        (['Basic realm="x", Bearer realm="https://a/t"'], ("bearer", {"realm": "https://a/t"})),
+        (['BASIC realm="a \\"quoted\\" one"'], ("basic", {"realm": 'a "quoted" one'})),
+        (["Negotiate", "Basic"], ("basic", {})),
+        (["Digest realm=x"], None),
+        ([], None),
+        (["=,=,=", "\x00"], None),
+        (["Bearer " + 'a="b",' * 5000], "bearer"),
+    ],
+)
+def test_challenges(headers: list[str], expected: object) -> None:
+    chosen = choose(parse_challenges(headers))
+    if expected is None:
+        assert chosen is None
+    elif isinstance(expected, str):
+        assert chosen is not None
+        assert chosen.scheme == expected
+    else:
+        assert isinstance(expected, tuple)
+        assert chosen == Challenge(*expected)

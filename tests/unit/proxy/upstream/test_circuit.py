@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.upstream.circuit import Circuits
-from proxy.upstream.errors import CircuitOpen
+from proxy.upstream.errors import CircuitOpen, UpstreamUnreachable
 
 KEY = ("acme", "uid", "v1", "registry.example")
 OTHERS = [
@@ -63,3 +63,20 @@ def test_none_opens_where_that_is_switched_off() -> None:
         assert not circuits.doubted(KEY)
     circuits.open(KEY)
     circuits.check(KEY)
+
+
+def test_a_circuit_opens_lets_one_try_and_closes() -> None:
+    now = [0.0]
+    circuits = Circuits(3, 10, clock=lambda: now[0])
+    for _ in range(3):
+        circuits.check("dead.example")
+        circuits.failed("dead.example")
+    with pytest.raises(UpstreamUnreachable, match="3 times in a row"):
+        circuits.check("dead.example")
+    circuits.check("alive.example")
+    now[0] = 11
+    circuits.check("dead.example")
+    with pytest.raises(UpstreamUnreachable):
+        circuits.check("dead.example")
+    circuits.succeeded("dead.example")
+    circuits.check("dead.example")

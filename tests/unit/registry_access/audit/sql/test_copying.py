@@ -11,7 +11,7 @@ from registry_access.audit.sql.copying import copy_trail
 from registry_access.audit.sql.trail import SqlAuditTrail
 from registry_access.model.errors import InvalidInput
 from tests.support.audit_conformance import refused
-from tests.unit.registry_access.audit.test_migrations import FirstRelease
+from tests.unit.registry_access.audit.sql.test_migrations import FirstRelease
 
 
 async def write(dsn: str, writer: str, *references: str) -> None:
