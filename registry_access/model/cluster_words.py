@@ -11,10 +11,13 @@ _COMMANDS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (
-            r"has no secret (\S+); `akua credential add` makes one",
+            r"has no secret (\S+); (?:`akua credential add` makes one|add one with `akua credential add`)",
             "has no Secret {0}; `kubectl -n {workspace} create secret generic {0}` makes one (entries: docs/registries.md)",
         ),
-        (r"`akua credential add` makes one", "`kubectl -n {workspace} apply` one (docs/install.md, the first workspace)"),
+        (
+            r"(?:`akua credential add` makes one|add one with `akua credential add`)",
+            "`kubectl -n {workspace} apply` one (docs/install.md, the first workspace)",
+        ),
         (
             r"`akua credential enable (\S+)`",
             '`kubectl -n {workspace} patch rcred {0} --type merge -p \'{{"spec":{{"disabled":false}}}}\'`',

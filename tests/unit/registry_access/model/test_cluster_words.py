@@ -19,6 +19,7 @@ from registry_access.model.cluster_words import in_cluster_words
             '-p \'{"spec":{"revoked":false}}\'',
         ),
         ("workspace acme has no secret ghcr; `akua credential add` makes one", "`kubectl -n acme create secret generic ghcr`"),
+        ("acme has no secret ghcr; add one with `akua credential add`", "`kubectl -n acme create secret generic ghcr`"),
         ("no credential for ghcr.io/a; `akua credential add` makes one", "`kubectl -n acme apply` one"),
         ("dec_1; `akua credential test ghcr` says what is wrong with the login", "`kubectl -n acme describe rcred ghcr` says"),
         ("at 2; `akua install token shop` gives one of these", "the pull Secret akua-pull-shop has one of these"),
