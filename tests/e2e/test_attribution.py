@@ -36,4 +36,4 @@ def test_the_trail_is_whole(tenant: Tenant) -> None:
     tenant.wait_for("web", "Running")
     done = tenant.installation.akua("audit", "verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "every one in its chain" in done.stdout
+    assert "every one in its place" in done.stdout

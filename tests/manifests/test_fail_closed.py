@@ -86,6 +86,8 @@ def granted(api: ApiRequests, *grants: dict[str, Any]) -> None:
         ("index.docker.io:443/library/redis", True),
         ("localhost:05000/app:1", True),
         ("localhost:443/app:1", True),
+        ("registry:0443/app:1", True),
+        ("registry/app:1", False),
         ("ghcr.io:4430/acme/app:1", False),
         (f"ghcr.io/acme/charts/app{DIGEST}", True),
         ("localhost:5000/app:1", True),
@@ -109,7 +111,7 @@ def test_what_is_granted_and_not_rewritten_is_refused(api: ApiRequests, granted_
 
 @pytest.fixture(scope="module")
 def granted_table(api: ApiRequests, namespaces: None) -> None:
-    images = ["docker.io/library/redis", "ghcr.io/acme/*", "localhost:5000/app", "localhost/app"]
+    images = ["docker.io/library/redis", "ghcr.io/acme/*", "localhost:5000/app", "localhost/app", "registry:443/app"]
     granted(api, grant("shop", images), grant("other", ["docker.io/library/unused"]))
 
 

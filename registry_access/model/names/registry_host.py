@@ -30,7 +30,8 @@ def is_registry_host(text: str) -> bool:
 def normalize_registry_host(text: str) -> str:
     """The one spelling of a registry's host: lower case, no default port (443), Docker Hub's several names as ``docker.io``.
 
-    Clients dial ``ghcr.io``, ``GHCR.io:443`` and ``ghcr.io:0443`` alike. Raises InvalidRegistryHost.
+    Clients dial ``ghcr.io``, ``GHCR.io:443`` and ``ghcr.io:0443`` alike. A name of one word keeps its port: ``foo:443/bar`` is at
+    host foo, but ``foo/bar`` is Docker Hub's. Raises InvalidRegistryHost.
     """
     if not is_registry_host(text):
         raise InvalidRegistryHost(
@@ -39,7 +40,8 @@ def normalize_registry_host(text: str) -> str:
             remedy="write host[:port] without a scheme or a path, such as ghcr.io or registry.example.com:5000",
         )
     name, port = _split_port(text.lower())
-    host = name if port in ("", _DEFAULT_PORT) else f"{name}:{port}"
+    implied = port == _DEFAULT_PORT and ("." in name or name.startswith("[") or name == "localhost")
+    host = name if not port or implied else f"{name}:{port}"
     return DOCKER_HUB if host in _DOCKER_HUB_NAMES else host
 
 

@@ -29,6 +29,7 @@ SHA = "sha256:" + "a" * 64
         ("index.docker.io/redis:7", f"{HOST}/docker.io/library/redis:7"),
         ("registry-1.docker.io/redis:7", f"{HOST}/docker.io/library/redis:7"),
         ("GHCR.io/acme/app:1", f"{HOST}/ghcr.io/acme/app:1"),
+        ("registry:0443/acme/app:1", f"{HOST}/registry_443/acme/app:1"),
         ("ghcr.io:443/acme/app:1", f"{HOST}/ghcr.io/acme/app:1"),
         ("GHCR.io:00443/acme/app", f"{HOST}/ghcr.io/acme/app"),
         ("index.docker.io:443/library/redis:7", f"{HOST}/docker.io/library/redis:7"),

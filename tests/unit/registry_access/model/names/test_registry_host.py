@@ -43,6 +43,7 @@ def test_hosts_that_are_none(host: str) -> None:
     [
         ("ghcr.io:443", "ghcr.io"),
         ("GHCR.io:0443", "ghcr.io"),
+        ("Registry:0443", "registry:443"),
         ("registry-1.docker.io:443", "docker.io"),
         ("localhost:443", "localhost"),
         ("[::443]", "[::443]"),
