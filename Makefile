@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check fmt bench lock clean parts
+.PHONY: help run test e2e check fmt bench lock clean parts release
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,13 +34,15 @@ e2e: $(STAMP) ## a real Kubernetes on this machine, our image and manifests on i
 parts: ## install the real parts that the integration tests use (root with apt; elsewhere those tests skip, loudly)
 	@hack/test-parts
 
-check: $(STAMP) ## formatting, lint, types, architecture
+check: $(STAMP) ## formatting, lint, types, architecture, dependencies, dead code
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/deptry . 2>.deptry.out || { cat .deptry.out >&2; rm -f .deptry.out; exit 1; }; rm -f .deptry.out
+	@$(BIN)/vulture
 
-fmt: $(STAMP) ## format and mend what ruff can mend
+fmt: $(STAMP) ## format, and fix what ruff can fix
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
@@ -50,6 +52,10 @@ bench: $(STAMP) ## measure against peers on this machine (ratios; nothing here a
 lock: $(STAMP) ## resolve the lock files again, with hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-strip-extras pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-strip-extras pyproject.toml --group dev -o requirements-dev.lock
+
+release: $(STAMP) ## cut a release here: VERSION=0.2.0, and IMAGE="--debian" for the arguments of hack/image (NO_IMAGE=1: none)
+	@test -n "$(VERSION)" || { echo "make: say which version: make release VERSION=0.2.0" >&2; exit 2; }
+	@$(BIN)/python hack/release.py $(VERSION) $(if $(NO_IMAGE),--no-image,--image="$(IMAGE)")
 
 clean: ## remove what was set up here
 	rm -rf .venv .akua build *.egg-info .mypy_cache .ruff_cache .coverage

@@ -8,7 +8,7 @@ import typer
 
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.terminal.presentation import age, done, show_json, show_rows
+from cli.terminal.presentation import age, confirm, done, show_json, show_rows
 from control.product import apply_product, delete_product, installs_with
 from control.session import Session
 from registry_access.model.resources import Product
@@ -65,7 +65,7 @@ def delete(
         session.product(name)
         users = installs_with(session, name)
         if users and not yes:
-            typer.confirm(f"{', '.join(users)} would be refused what product {name} gives. Delete it?", abort=True, err=True)
+            confirm(f"{', '.join(users)} would be refused what product {name} gives. Delete it?")
         await delete_product(session, name)
         return users
 

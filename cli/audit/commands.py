@@ -20,7 +20,7 @@ from rich.text import Text
 from cli.audit.rows import COLUMNS, cells, flat, spreadsheet
 from cli.session import invocation, with_session
 from cli.terminal.options import Output, OutputOption
-from cli.terminal.presentation import console, remark, show_json, show_rows
+from cli.terminal.presentation import console, remark, show_json, show_line, show_rows
 from control.audit import where_instead
 from registry_access.audit.interface import AuditQuery, AuditRow, VerifyReport
 from registry_access.audit.trail import copy_trail, sql_trail
@@ -141,7 +141,7 @@ def tail(
                     sys.stdout.write(json.dumps(flat(row)) + "\n")
                     sys.stdout.flush()
                 else:
-                    console().print(Text("  ").join(cell if isinstance(cell, Text) else Text(cell) for cell in cells(row)))
+                    show_line(cells(row))
 
     asyncio.run(work())
 

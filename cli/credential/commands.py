@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.credential.input import read_values
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.terminal.presentation import age, done, remark, show_fields, show_json, show_rows
+from cli.terminal.presentation import Cell, age, confirm, done, remark, show_fields, show_json, show_rows
 from control.credential.lifecycle import NewCredential, add_credential, delete_credential, disable_credential, enable_credential
 from control.credential.presets import PRESETS, Preset
 from control.session import Session
@@ -160,11 +160,11 @@ def show(
     if output is Output.JSON:
         show_json(found.to_manifest() | {"secretVersion": version, "problem": problem})
         return
-    fields: dict[str, str | Text] = {
+    fields: dict[str, Cell] = {
         "Name": name,
         "Display name": found.display_name or "-",
         "Registry": found.registry + (" (plain HTTP)" if found.insecure else ""),
-        "Repositories": "\n".join(map(str, found.repositories)) or "all",
+        "Repositories": [str(pattern) for pattern in found.repositories] or "all",
         "Type": str(found.type),
         "State": _state(found, problem),
         "Secret": f"{found.secret_name}, version {version or '-'}" if found.secret_name else "none",
@@ -207,9 +207,7 @@ def delete(
     async def work(session: Session) -> bool:
         found = session.credential(name)
         if not yes and sys.stdin.isatty():
-            typer.confirm(
-                f"Delete credential {name}? Pulls from {found.registry} that need it are refused.", abort=True, err=True
-            )
+            confirm(f"Delete credential {name}? Pulls from {found.registry} that need it are refused.")
         return await delete_credential(session, name, keep_secret=keep_secret)
 
     gone = with_session(context, workspace, work)

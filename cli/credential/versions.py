@@ -14,7 +14,7 @@ from cli.credential.commands import NameArgument
 from cli.credential.input import read_values
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.terminal.presentation import age, done, remark, show_json, show_rows
+from cli.terminal.presentation import age, confirm, done, remark, show_json, show_rows
 from control.credential.lifecycle import add_version, secret_of, values_to_ask
 from control.credential.trial import try_credential, try_values
 from control.session import Session
@@ -154,7 +154,7 @@ def destroy(
     async def work(session: Session) -> SecretVersion:
         secret = secret_of(session, name)
         if not yes:
-            typer.confirm(f"Destroy version {version} of secret {secret}? Its values are gone for good.", abort=True, err=True)
+            confirm(f"Destroy version {version} of secret {secret}? Its values are gone for good.")
         return await WorkspaceSecrets(session.store).destroy(session.workspace, secret, version)
 
     made = with_session(context, workspace, work)

@@ -6,12 +6,11 @@ Readable in a narrow terminal, in a wide one, and in a log that is no terminal a
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
@@ -22,6 +21,7 @@ from rich.text import Text
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
+from cli.terminal.presentation import console
 from registry_access.model.errors import AkuaError
 
 _WIDTH_MAXIMUM = 110
@@ -36,8 +36,7 @@ class Stage:
     """Prints to standard output."""
 
     def __init__(self) -> None:
-        probe = Console(file=sys.stdout)
-        self.console = Console(file=sys.stdout, highlight=False, width=min(probe.width, _WIDTH_MAXIMUM))
+        self.console = console(width=min(console().width, _WIDTH_MAXIMUM))
         self._number = 0
 
     def title(self, title: str, subtitle: str) -> None:
@@ -48,9 +47,6 @@ class Stage:
         self._number += 1
         self.console.print()
         self.console.print(Rule(f"[bold cyan]{self._number}[/] [bold]{escape(title)}[/]", align="left", style="cyan"))
-
-    def say(self, sentence: str) -> None:
-        self.show(Text(sentence, "dim"))
 
     def run(self, command: str) -> None:
         """A command that a person could type for what happens now."""

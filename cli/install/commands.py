@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.terminal.presentation import age, done, show_fields, show_json, show_rows
+from cli.terminal.presentation import Cell, age, confirm, done, show_fields, show_json, show_rows
 from control.install.lifecycle import (
     NewInstall,
     create_install,
@@ -108,13 +108,13 @@ def show(
         show_json(found.to_manifest() | {"entitlement": patterns})
         return
     status = found.status
-    fields: dict[str, str | Text] = {
+    fields: dict[str, Cell] = {
         "Name": name,
         "Workspace": found.workspace,
         "State": _state(found),
         "Product": found.product or "-",
-        "May pull": "\n".join(patterns) or "nothing",
-        "Targets": "\n".join(_targets(found)) or "-",
+        "May pull": patterns or "nothing",
+        "Targets": _targets(found) or "-",
         "Expires": f"{found.expires_at:%Y-%m-%d %H:%M}Z" if found.expires_at else "-",
         "Token": f"{status.token_id}, generation {found.token_generation}" if status.token_id else "not minted yet",
         "Last pull": age(status.last_pull_time),
@@ -165,7 +165,7 @@ def delete(
     async def work(session: Session) -> None:
         session.install(name)  # a name that is not there is said before anything is asked
         if not yes and sys.stdin.isatty():
-            typer.confirm(f"Delete install {name}? Its tokens never work again.", abort=True, err=True)
+            confirm(f"Delete install {name}? Its tokens never work again.")
         await delete_install(session, name)
 
     with_session(context, workspace, work)

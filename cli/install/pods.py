@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cli.session import invocation, with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption
-from cli.terminal.presentation import remark, show_json, show_rows
+from cli.terminal.presentation import Cell, remark, show_json, show_rows
 from control.credential.coverage import images_opened_by
 from control.install.lifecycle import MAY_PULL, install_state
 from control.install.pod_search import FoundPod, Search, no_cluster, search_pods
@@ -92,14 +92,14 @@ def usage(
         ]
         show_json({"credential": name, "disabled": disabled, "pods": documents})
     else:
-        said: Callable[[FoundPod], Sequence[Text]] = lambda found: (_installs(found.pod.installs, states),)  # noqa: E731
+        said: Callable[[FoundPod], Sequence[Cell]] = lambda found: (_installs(found.pod.installs, states),)  # noqa: E731
         _show(rows, ("install",), said, f"no pod runs an image that credential {name} opens")
         if rows and disabled:
             remark(f"credential {name} is disabled: these go on running, and their next pull is refused")
     _end(search)
 
 
-def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Sequence[Text]], empty: str) -> None:
+def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Sequence[Cell]], empty: str) -> None:
     remote = ("cluster",) if any(found.cluster for found, _ in rows) else ()
     columns = (*remote, "namespace", "pod", "owner", "node", "phase", "image", *more)
     cells = [
@@ -110,7 +110,7 @@ def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Seq
             found.pod.owner or "-",
             found.pod.node or "-",
             found.pod.phase,
-            "\n".join(image.written for image in images),
+            [image.written for image in images],
             *of(found),
         )
         for found, images in rows
@@ -118,9 +118,9 @@ def _show(rows: Sequence[Row], more: Sequence[str], of: Callable[[FoundPod], Seq
     show_rows(columns, cells, empty=empty)
 
 
-def _installs(names: Collection[str], states: dict[str, str]) -> Text:
+def _installs(names: Collection[str], states: dict[str, str]) -> Cell:
     lines = [(name, states[name]) for name in sorted(names)]
-    return Text("\n").join(Text(name) if state == MAY_PULL else Text(f"{name} ({state})", "red") for name, state in lines)
+    return [name if state == MAY_PULL else Text(f"{name} ({state})", "red") for name, state in lines]
 
 
 def _document(found: FoundPod, images: Sequence[PulledImage]) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.terminal.presentation import remark
+from cli.terminal.presentation import console, remark
 from control.install.answers import SyncProgress
 
 
@@ -33,8 +32,8 @@ class _Lines:
 
 class _Bar:
     def __init__(self, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(file=sys.stderr), transient=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console(sys.stderr), transient=True)
         self._task: TaskID = self._progress.add_task("installs", total=total)
 
     def __enter__(self) -> SyncProgress:

@@ -15,6 +15,7 @@ from control.explanation import NOT_ASKED, as_document, explain_pull
 from control.session import Session
 from registry_access.model.decision import Decision, Gate
 from registry_access.model.names.image_reference import ImageReference
+from registry_access.model.printable import printable
 from registry_access.model.resources import Condition
 
 REFUSED_EXIT = 3
@@ -68,9 +69,9 @@ def gates(decision: Decision, answered: Condition | None = None) -> Table:
                 said = _last(answered)
             table.add_row(Text("·", "dim"), Text(f"{number} {gate}", "dim"), Text(said, "dim"))
         elif result.passed:
-            table.add_row(Text("✓", "green"), f"{number} {gate}", Text(result.detail))
+            table.add_row(Text("✓", "green"), f"{number} {gate}", Text(printable(result.detail)))
         else:
-            detail = Text.assemble((str(result.reason), "bold red"), f": {result.detail}")
+            detail = Text.assemble((str(result.reason), "bold red"), f": {printable(result.detail)}")
             table.add_row(Text("✗", "bold red"), Text(f"{number} {gate}", "bold red"), detail)
     return table
 

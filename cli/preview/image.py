@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.session import invocation
+from cli.terminal.presentation import show_json
 from registry_access.model.errors import InvalidImageReference
 from registry_access.model.names.image_reference import parse_image_reference
 from registry_access.model.names.proxied_reference import Unchanged, to_proxied
@@ -37,7 +37,7 @@ def image(
     name = invocation(context).settings(host=host).host
     given: Iterable[str] = references if references else _lines()
     for reference in given:
-        sys.stdout.write(json.dumps(described(reference, name)) + "\n")
+        show_json(described(reference, name), indent=None)
 
 
 def described(text: str, host: str) -> dict[str, object]:

@@ -1,4 +1,8 @@
-"""How commands show things: tables for people, JSON for scripts, one line for an error. Data on stdout, remarks on stderr."""
+"""How commands show things: tables for people, JSON for scripts, one line for an error. Data on stdout, remarks on stderr.
+
+Names, annotations and upstreams' answers come from others. Whatever a command shows goes through here, and leaves without a
+character that a terminal would obey.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,22 @@ import traceback
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TextIO
 
-from rich.console import Console
+import typer
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from cli.terminal.options import Output
 from control.duration import span
 from registry_access.model.errors import AkuaError, InvalidSettings
+from registry_access.model.printable import printable
 from registry_access.runtime.remark import remark as remark
 
+Line = str | Text
+Cell = Line | Sequence[Line]  # a sequence: one below the other
 _PIPE_WIDTH = 100_000  # a pipe has no width: rows stay on their line
 
 
@@ -32,38 +42,84 @@ class _Unpadded(io.TextIOBase):
         sys.stdout.flush()
 
 
-def console() -> Console:
-    """Standard output; made when asked for, so that a captured or redirected one is the one used."""
-    if sys.stdout.isatty():
-        return Console(file=sys.stdout, highlight=False, soft_wrap=False)
-    return Console(file=_Unpadded(), highlight=False, width=_PIPE_WIDTH, soft_wrap=False)  # type: ignore[arg-type]
+class _Inert(RenderHook):
+    """The last step before anything is printed: styles are ours by then, and text is only text."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_InertText(renderable) for renderable in renderables]
 
 
-def show_json(document: object) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+class _InertText:
+    """What `shown` renders to, without characters that a terminal would obey."""
+
+    def __init__(self, shown: ConsoleRenderable) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._shown, options):
+            yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
 
 
-def show_rows(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, empty: str) -> None:
+def console(file: TextIO | None = None, *, width: int | None = None, soft_wrap: bool = False) -> Console:
+    """Standard output, or `file`; made when asked for, so that a captured or redirected one is the one used."""
+    shown: Any = file or sys.stdout
+    if file is None and not sys.stdout.isatty():
+        shown, width = _Unpadded(), width or _PIPE_WIDTH
+    made = Console(file=shown, highlight=False, width=width, soft_wrap=soft_wrap)
+    made.push_render_hook(_Inert())
+    return made
+
+
+def show_json(document: object, *, indent: int | None = 2) -> None:
+    """One document. What is not printable is escaped, as JSON allows within its strings."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
+    if not text.isprintable():
+        text = "".join(
+            character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1] for character in text
+        )
+    sys.stdout.write(text + "\n")
+
+
+def confirm(question: str) -> None:
+    """Asks on standard error. Raises typer.Abort for a no."""
+    typer.confirm(printable(question), abort=True, err=True)
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:
     """A table; `empty` says what to do when there is nothing to show."""
     if not rows:
         remark(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for name in columns:
-        table.add_column(name.upper(), overflow="fold")
+        table.add_column(_cell(name.upper()), overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_row(*(_cell(cell) for cell in row))
     console().print(table)
 
 
-def show_fields(fields: Mapping[str, str | Text]) -> None:
+def show_line(cells: Sequence[str | Text]) -> None:
+    """A row of a table that has no end."""
+    console().print(Text("  ").join(_cell(cell) for cell in cells))
+
+
+def show_fields(fields: Mapping[str, Cell]) -> None:
     """Names and values below one another."""
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in fields.items():
-        table.add_row(name, value if isinstance(value, Text) else Text(value))
+        table.add_row(_cell(name), _cell(value))
     console().print(table)
+
+
+def _cell(value: Cell) -> Text:
+    """Cleaned before the table measures it: a line's end in a value would begin a row of its own."""
+    if isinstance(value, str):
+        return Text(printable(value))
+    if isinstance(value, Text):
+        return value if value.plain.isprintable() else Text(printable(value.plain), value.style)
+    return Text("\n").join(_cell(line) for line in value)
 
 
 def done(output: Output, document: object, sentence: str) -> None:
@@ -71,7 +127,7 @@ def done(output: Output, document: object, sentence: str) -> None:
     if output is Output.JSON:
         show_json(document)
     else:
-        Console(file=sys.stderr, highlight=False, soft_wrap=True).print(Text.assemble(("✓ ", "green"), sentence))
+        console(sys.stderr, soft_wrap=True).print(Text.assemble(("✓ ", "green"), printable(sentence)))
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:
@@ -84,9 +140,9 @@ def age(moment: datetime | None, now: datetime | None = None) -> str:
 def show_error(error: AkuaError) -> None:
     """An error on standard error; several problems of the settings one a line."""
     problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidSettings) else [str(error)]
-    to = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    to = console(sys.stderr, soft_wrap=True)
     for problem in problems:
-        to.print(Text.assemble(("akua: ", "bold red"), problem))
+        to.print(Text.assemble(("akua: ", "bold red"), printable(problem)))
 
 
 def show_bug(error: Exception) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("pulls", "admission", "audit", "audit_pages", "webhooks", "api_server", "scale")
+NAMES = ("pulls", "admission", "audit", "audit_pages", "webhooks", "api_server", "scale", "neighbours")
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or NAMES

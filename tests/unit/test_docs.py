@@ -8,6 +8,7 @@ from pathlib import Path
 import typer.main
 
 from cli.main import app
+from hack.api_reference import api_reference
 from hack.configuration_reference import metrics_table, settings_table
 from registry_access.model.decision import Gate, Reason
 from registry_access.model.occurrence import EventReason
@@ -22,6 +23,10 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 def test_every_setting_is_documented_as_it_is() -> None:
     assert settings_table() in CONFIGURATION, "run hack/reference"
+
+
+def test_the_api_reference_is_what_the_crds_say() -> None:
+    assert api_reference() in (ROOT / "docs/api.md").read_text("utf-8"), "run hack/reference"
 
 
 def test_every_metric_is_documented_as_it_is() -> None:

@@ -51,7 +51,6 @@ class LeaderElection:
         self._times = times or LeaseTimes()
         # In a pod the host's name is the pod's: `kubectl get lease` says who leads.
         self.identity = identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:12]}"
-        self.leading = False
         self._record: Mapping[str, Any] = {}
         self._changed = 0.0  # monotonic time at which `_record` was last seen to differ
 
@@ -60,14 +59,12 @@ class LeaderElection:
         while True:
             held_since = await self._acquire()
             logger.info("leading by lease %s as %s", self._name, self.identity)
-            self.leading = True
             task = asyncio.ensure_future(work())
             try:
                 await self._hold(task, held_since)
             finally:
                 # The work first, the Lease after it: nobody may begin while ours is still going on.
                 await _end(task)
-                self.leading = False
                 await self._release()
             await asyncio.sleep(self._times.retry)
 
