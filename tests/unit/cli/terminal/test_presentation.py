@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from cli.install.progress import _Bar
+from cli.install import progress
 from cli.terminal.exit_code import exit_code
 from cli.terminal.options import Output
 from cli.terminal.presentation import confirm, console, done, remark, show_error, show_fields, show_json, show_line, show_rows
@@ -103,7 +103,7 @@ def test_a_question_and_a_progress_bar_are_inert(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("typer.confirm", lambda question, **_: asked.append(question))
     confirm("Delete \x1b[2Jshop?")
     assert asked == ["Delete \\x1b[2Jshop?"]
-    with _Bar(2) as bar:
+    with progress._Bar(2) as bar:
         bar.at("shop\x1b[2J", "[red]waits\x9b2J")
         bar.done("shop", "")
     said = capsys.readouterr().err
