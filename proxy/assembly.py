@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from proxy.app import TOKEN_PATH, create_proxy_app
 from proxy.gates.authentication import Authenticator, TokenKeys
+from proxy.gates.pull_rate import PullLimits
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.open_streams import OpenStreams
@@ -119,6 +120,9 @@ async def start_proxy(
         clock=time.time,
         refused_installs=replace(INSTALLS, per_second=settings.audit_install_rate),
         refused_strangers=replace(STRANGERS, per_second=settings.audit_stranger_rate),
+        pull_limits=PullLimits(
+            settings.pull_install_rate, settings.pull_workspace_rate, settings.pull_install_day, settings.pull_workspace_day
+        ),
     )
     parts.refusals.repeats.start()
     index.subscribe(lambda change: _forget(upstreams, change), {Kind.REGISTRY_CREDENTIAL})

@@ -110,6 +110,7 @@ ANSWERS: Mapping[Reason, tuple[int, str]] = {
     Reason.SECRETS_UNREADABLE: (503, "UNAVAILABLE"),
     Reason.SECRET_BOUND: (403, "DENIED"),
     Reason.STATE_STALE: (503, "UNAVAILABLE"),
+    Reason.RATE_LIMITED: (429, "TOOMANYREQUESTS"),
     Reason.AUDIT_UNAVAILABLE: (503, "UNAVAILABLE"),
     # Not 401: the client would log in to us again and again, and only the administrator can help.
     Reason.UPSTREAM_UNAUTHORIZED: (403, "DENIED"),

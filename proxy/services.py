@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from proxy.gates.authentication import Authenticator
 from proxy.gates.authorization import Moment
+from proxy.gates.pull_rate import PULL_LIMITS, PullLimits, PullRate
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import Challenger
 from proxy.pull.large_documents import LargeDocuments
@@ -43,12 +44,15 @@ class ProxyServices:
     clock: Callable[[], float]
     refused_installs: Rate = INSTALLS
     refused_strangers: Rate = STRANGERS
+    pull_limits: PullLimits = PULL_LIMITS
+    pull_rate: PullRate = field(init=False)
     refusals: Refusals = field(init=False)
     documents: LargeDocuments = field(init=False)
 
     def __post_init__(self) -> None:
         refusals = Refusals(self.trail, self.telemetry, self.challenger, self.refused_installs, self.refused_strangers)
         object.__setattr__(self, "refusals", refusals)
+        object.__setattr__(self, "pull_rate", PullRate(self.pull_limits))
         object.__setattr__(self, "documents", LargeDocuments(self.telemetry))
 
     def moment(self) -> Moment:

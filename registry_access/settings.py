@@ -101,7 +101,7 @@ def proxy_networks(value: str) -> tuple[Network, ...]:
 
 def rate(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value, re.ASCII):
-        raise InvalidInput("is not a number of records a second", remedy="write one such as 0.5 or 10")
+        raise InvalidInput("is not a number a second", remedy="write one such as 0.5 or 10")
     return float(value)
 
 
@@ -210,6 +210,14 @@ class Settings:
     audit_admission_rate: float = _setting(
         10.0, rate, "Admissions of one namespace recorded one by one, a second, beyond the first 1,000."
     )
+    pull_install_rate: float = _setting(
+        200.0, rate, "Pulls (requests) of one install a second, in one proxy; 20 seconds' worth may come at once. 0: no limit."
+    )
+    pull_workspace_rate: float = _setting(1000.0, rate, "The same for all installs of one workspace together.")
+    pull_install_day: int = _setting(
+        500_000, count, "Pulls of one install a day, in one proxy, refilled steadily; each writes two records. 0: no limit."
+    )
+    pull_workspace_day: int = _setting(1_000_000, count, "The same for all installs of one workspace together.")
     host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
     external_url: str = _setting(
         "",

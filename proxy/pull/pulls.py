@@ -45,11 +45,12 @@ class Pulls:
         exchange = Exchange.of(path, scope)
         exchange.decision = exchange.decision.extended(passed(Gate.PATH))
         authorization = self._authorize(exchange, path, scope)
+        headers: Mapping[str, str] = {}
         if exchange.decision.allowed and exchange.subject is not None:
             acknowledge(scope, exchange.subject)
-            await self._commit(exchange)
+            headers = await self._commit(exchange, exchange.subject)
         if not exchange.decision.allowed or exchange.subject is None:
-            error = await self._parts.refusals.refuse(exchange, scope=_scope(path))
+            error = await self._parts.refusals.refuse(exchange, scope=_scope(path), headers=headers)
             await error.response()(scope, receive, send)
             return
         await _Pull(self._parts, exchange, path, authorization, exchange.subject, scope, receive, send).run()
@@ -73,8 +74,12 @@ class Pulls:
         exchange.credential = authorization.credential.metadata.name if authorization.credential else ""
         return authorization
 
-    async def _commit(self, exchange: Exchange) -> None:
-        """Gate 7."""
+    async def _commit(self, exchange: Exchange, subject: Subject) -> Mapping[str, str]:
+        """Gate 7. Headers for the refusal, if it is one."""
+        exceeded = self._parts.pull_rate.take(subject.identity)
+        if exceeded is not None:
+            exchange.decision = exchange.decision.extended(exceeded.result)
+            return {"Retry-After": str(exceeded.retry_after)}
         try:
             await self._parts.trail.begin(exchange.event())
         except AuditUnavailable as error:
@@ -82,6 +87,7 @@ class Pulls:
             exchange.decision = exchange.decision.extended(GateResult(Gate.AUDIT, Reason.AUDIT_UNAVAILABLE, str(error)))
         else:
             exchange.decision = exchange.decision.extended(passed(Gate.AUDIT))
+        return {}
 
 
 class _Pull:

@@ -27,6 +27,7 @@ _REASONS: Mapping[Result, EventReason] = {
 _ORDINARY = frozenset({str(Reason.CLIENT_CLOSED), str(Reason.SCOPE_INSUFFICIENT)})
 _LOGIN = frozenset({str(Reason.UPSTREAM_UNAUTHORIZED), str(Reason.UPSTREAM_DENIED)})
 _MANIFESTS = frozenset({Operation.PULL_MANIFEST, Operation.HEAD_MANIFEST})
+_WITHOUT_IMAGE: Mapping[Operation, str] = {Operation.TOKEN: "a token was asked for", Operation.PING: "a login"}
 _AGENT_MAXIMUM = 64
 _AMOUNTS = re.compile(r"\d+(?:\.\d+)?(?= ?(?:ms|s|seconds|bytes|B|KiB|MiB)\b)")  # they differ each time
 
@@ -82,7 +83,7 @@ def _alike(event: AuditEvent, outcome: AuditOutcome) -> str:
 
 def _image(event: AuditEvent) -> str:
     if not event.registry:
-        return "a token was asked for" if event.operation is Operation.TOKEN else "a login"
+        return _WITHOUT_IMAGE.get(event.operation, "pulls")
     separator = "@" if event.reference.startswith("sha256:") else ":"
     return f"{event.registry}/{event.repository}{f'{separator}{event.reference}' if event.reference else ''}"
 

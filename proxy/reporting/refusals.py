@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from proxy.metrics import ProxyMetrics
@@ -68,7 +68,12 @@ class Refusals:
     async def _record(self, exchange: Exchange) -> None:
         subject = exchange.subject
         source = (subject.identity.workspace, subject.identity.uid) if subject else UNKNOWN
-        outcome = exchange.outcome(Result.REFUSED, exchange.decision.refusal)
+        refusal = exchange.decision.refusal
+        outcome = exchange.outcome(Result.REFUSED, refusal)
+        if refusal is not None and refusal.reason is Reason.RATE_LIMITED:
+            # They come by the hundreds a second: one row for all of an install's, with the first one's client and no image.
+            self.repeats.hold(source, replace(exchange.event(), registry="", repository="", reference=""), outcome)
+            return
         if not self.repeats.takes(source):
             if subject is None:
                 self.telemetry.audit_skipped.inc()

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     SECRETS_UNREADABLE = "secrets-unreadable"
     SECRET_BOUND = "secret-bound-elsewhere"  # noqa: S105
     STATE_STALE = "state-stale"
+    RATE_LIMITED = "rate-limited"
     AUDIT_UNAVAILABLE = "audit-unavailable"
     UPSTREAM_UNAUTHORIZED = "upstream-unauthorized"
     UPSTREAM_DENIED = "upstream-denied"
@@ -85,7 +86,7 @@ REASONS: Mapping[Gate, tuple[Reason, ...]] = {
         Reason.SECRETS_UNREADABLE,
     ),
     Gate.FRESHNESS: (Reason.STATE_STALE, Reason.SECRETS_UNREADABLE),
-    Gate.AUDIT: (Reason.AUDIT_UNAVAILABLE,),
+    Gate.AUDIT: (Reason.RATE_LIMITED, Reason.AUDIT_UNAVAILABLE),
     Gate.UPSTREAM: tuple(reason for reason in Reason if reason.startswith("upstream-")),
 }
 

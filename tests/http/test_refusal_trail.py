@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from demo_registry.registry import UpstreamRegistry
 from proxy.pull.pulls import Pulls
 from tests.support.proxied_world import World, basic, world
 
@@ -89,6 +90,28 @@ async def test_a_revoked_install_cannot_fill_the_trail(tmp_path: Path) -> None:
         assert len(rows) == 101
         assert sum(row.outcome.count for row in rows if row.outcome) == 130
         assert 'akua_audit_folded_total{kind="refusal"} 30.0' in akua.telemetry.exposition().decode()
+
+
+async def test_an_entitled_install_cannot_fill_the_trail_either(tmp_path: Path, upstream: UpstreamRegistry) -> None:
+    """Issue 11, item 9: without a record there is no pull, so that what is not to be recorded is not pulled."""
+    async with world(tmp_path, upstream, pull_install_rate=0.5) as akua:
+        token, other = await akua.install("shop"), await akua.install("neighbour")
+        path, missing = akua.path("acme/app", "manifests", "1.0"), akua.path("acme/app", "manifests", "missing")
+        answers = [await akua.pull(token, each) for each in [path, missing] * 12]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert [answer.status_code for answer in answers[:10]] == [200, 404] * 5
+        assert 12 <= len(refused) <= 14
+        assert refused[0].json()["errors"][0]["code"] == "TOOMANYREQUESTS"
+        assert refused[0].headers["akua-reason"] == "rate-limited"
+        assert int(refused[0].headers["retry-after"]) in (1, 2)
+        assert (await akua.pull(other, path)).status_code == 200
+        assert len(await akua.audit(install="shop", limit=1000)) == 24 - len(refused)
+        await akua.proxy.services.refusals.repeats.flush()
+        rows = [row for row in await akua.audit(install="shop", limit=1000) if row.outcome and row.outcome.count > 1]
+        assert [(row.outcome.reason, row.outcome.count) for row in rows if row.outcome] == [("rate-limited", len(refused))]
+        assert (
+            f'akua_refusals_total{{gate="audit",reason="rate-limited"}} {len(refused)}.0' in akua.telemetry.exposition().decode()
+        )
 
 
 async def test_no_answer_leads_where_the_host_header_says(akua: World) -> None:

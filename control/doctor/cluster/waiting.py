@@ -31,6 +31,11 @@ _REMEDIES: Sequence[tuple[re.Pattern[str], str]] = tuple(
             "the upstream refuses the workspace's credential: `kubectl -n {namespace} get rcred`",
         ),
         (r"upstream-rate-limited", "the upstream limits the rate: wait, or use an account with a higher limit"),
+        (
+            r"(?<!upstream-)rate-limited",
+            "its install pulls more than it may: find the loop by `akua audit list --install NAME`, or raise "
+            "AKUA_PULL_INSTALL_RATE (docs/operations.md, limits of the audit trail)",
+        ),
         (r"upstream-", "the upstream does not give it: its status page, and the egress of akua-system"),
         (r"audit-unavailable", "the audit trail cannot be written: free space on its volume, or bring its database back"),
         (r"state-stale", "the proxy has lost its watch on the API server: see the lines freshness"),

@@ -40,6 +40,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "upstream down": (f"{HEAD}502 upstream-unreachable dec_1", "status page"),
     "upstream limits": (f"{HEAD}429 upstream-rate-limited dec_1", "higher limit"),
     "audit volume full": (f"{HEAD}503 audit-unavailable dec_1", "free space"),
+    "an install in a loop": (f"{HEAD}429 rate-limited dec_1", "AKUA_PULL_INSTALL_RATE"),
     "PostgreSQL down": (f"{HEAD}503 audit-unavailable dec_1", "bring its database back"),
     "API server cut off": (f"{HEAD}503 state-stale dec_1", "freshness"),
     "ambiguous credential": (f"{HEAD}403 credential-ambiguous dec_1", "get rcred,installs"),
