@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from node_trust.hosts_folder import HostsFolder, Trust
 from node_trust.metrics import NodeTrustMetrics
 from registry_access.model.errors import AkuaError
+from registry_access.runtime.keeping import keep
 
 logger = logging.getLogger(__name__)
 SECONDS = 15.0
-_JITTER = 0.2  # so that the nodes of a large cluster do not all ask at once
 
 
 class TrustKeeper:
@@ -51,15 +49,12 @@ class TrustKeeper:
         return changed
 
     async def run(self) -> None:
-        """For ever; ends only by cancellation."""
-        warned = ""
-        while True:
-            try:
-                await self.look()
-                warned = ""
-            except AkuaError as error:
-                if str(error) != warned:  # once, not every 15 s for as long as it lasts
-                    kept = "; what was written before stays" if self._written else ""
-                    logger.warning("this node's trust could not be looked after: %s%s", error, kept)
-                    warned = str(error)
-            await asyncio.sleep(self._seconds * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - spreads load, no secret
+        """Until cancelled."""
+        await keep(self._look, self._seconds, warning="this node's trust cannot be kept", logger=logger)
+
+    async def _look(self) -> Collection[str]:
+        try:
+            await self.look()
+        except AkuaError as error:
+            return {f"{error}; what was written before stays" if self._written else str(error)}
+        return ()

@@ -6,7 +6,6 @@ The leader does this. If two processes lead for a moment, both write the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from registry_access.model.errors import AkuaError, Conflict, NotFound
 from registry_access.model.resources import Kind, Namespace
 from registry_access.model.resources.metadata import MANAGED_BY_LABEL, PART_OF, SYSTEM_NAMESPACE
+from registry_access.runtime.keeping import keep
 from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.kubernetes.client.raw_objects import ROLE_BINDING, RawObject, RawObjects
 
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 WORKSPACE_ACCESS_MANAGER = "akua-workspace-access"
 NAME = "akua-proxy"
 _LOOK_SECONDS = 10.0  # role bindings are not watched
-_AGAIN_SECONDS = 2.0  # after a new problem, such as an API server that has not seen the namespace's label yet
 _AT_ONCE = 8
 _GRANT: Mapping[str, Any] = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "akua-workspace-secrets"},
@@ -36,25 +35,13 @@ class WorkspaceAccess:
         self._index = index
         self._objects = objects
         self._wake = asyncio.Event()
-        self._told: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Until cancelled."""
         unsubscribe = self._index.subscribe(self._changed, {Kind.NAMESPACE})
         try:
-            while True:
-                self._wake.clear()
-                try:
-                    problems = await self.look()
-                except AkuaError as error:
-                    problems = frozenset({str(error)})
-                fresh = problems - self._told
-                for problem in fresh:
-                    logger.warning("the proxy's access to a workspace could not be set up; it is retried: %s", problem)
-                self._told = problems
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(_AGAIN_SECONDS, _LOOK_SECONDS) if fresh else _LOOK_SECONDS):
-                        await self._wake.wait()
+            warning = "the proxy's access to a workspace could not be set up"
+            await keep(self.look, _LOOK_SECONDS, self._wake, warning=warning, logger=logger)
         finally:
             unsubscribe()
 

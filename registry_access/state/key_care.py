@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
 from collections.abc import Callable
 
-from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.runtime.keeping import keep
 from registry_access.state.index import Change
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_JWKS, ensure_keys, publish, rotate_keys
@@ -42,17 +40,7 @@ class KeyCare:
         """Until cancelled."""
         unsubscribe = self._store.index.subscribe(self._changed, {Kind.SECRET})
         try:
-            while True:
-                self._wake.clear()
-                try:
-                    await self.look()
-                    wait = _LOOK_SECONDS
-                except AkuaError as error:
-                    wait = 5 * random.uniform(1, 2)  # noqa: S311 - jitter
-                    logger.warning("the signing keys could not be looked after, again in %.0f s: %s", wait, error)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
+            await keep(self.look, _LOOK_SECONDS, self._wake, warning="the signing keys cannot be kept", logger=logger)
         finally:
             unsubscribe()
 

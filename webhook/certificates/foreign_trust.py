@@ -5,14 +5,14 @@ cert-manager puts the issuer's CA beside each certificate, and nowhere where a n
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from registry_access.model.certificate_names import CA_ENTRY, PROXY_CERTIFICATE
-from registry_access.model.errors import AkuaError, NotFound
+from registry_access.model.errors import NotFound
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.runtime.certificate_authority import certificates_in
+from registry_access.runtime.keeping import keep
 from registry_access.state.interface import StateStore
 from webhook.certificates.publication import Publication
 
@@ -28,19 +28,10 @@ class ForeignTrust:
     def __init__(self, store: StateStore, publication: Publication) -> None:
         self._store = store
         self._publication = publication
-        self._told = ""
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-                self._told = ""
-            except AkuaError as error:
-                if str(error) != self._told:
-                    logger.warning("the CA of others' certificates could not be published, tried again and again: %s", error)
-                self._told = str(error)
-            await asyncio.sleep(_LOOK_SECONDS)
+        await keep(self.look, _LOOK_SECONDS, warning="the CA of others' certificates cannot be published", logger=logger)
 
     async def look(self) -> None:
         """Raises StateError."""

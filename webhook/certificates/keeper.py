@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from registry_access.model.certificate_names import (
     PROXY_CERTIFICATE,
     WEBHOOK_CERTIFICATE,
 )
-from registry_access.model.errors import AkuaError, NotFound, StateError
+from registry_access.model.errors import NotFound, StateError
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import MANAGED_BY_LABEL, SYSTEM_NAMESPACE
 from registry_access.runtime.certificate_authority import certificates_in, has_issued
+from registry_access.runtime.keeping import keep
 from registry_access.state.index import Change
 from registry_access.state.interface import StateStore
 from registry_access.state.kubernetes.client.raw_objects import SERVICE, RawObjects
@@ -80,25 +80,12 @@ class CertificateKeeper:
         self._clock = clock
         self._times = times or RotationTimes()
         self._wake = asyncio.Event()
-        self._told = ""
 
     async def run(self) -> None:
         """Until cancelled."""
         unsubscribe = self._store.index.subscribe(self._changed, {Kind.SECRET})
         try:
-            while True:
-                self._wake.clear()
-                try:
-                    await self.look()
-                    self._told = ""
-                except AkuaError as error:
-                    if str(error) != self._told:
-                        logger.warning("the certificates could not be looked after, tried again and again: %s", error)
-                    self._told = str(error)
-                    await asyncio.sleep(1.0)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_SECONDS):
-                        await self._wake.wait()
+            await keep(self.look, _LOOK_SECONDS, self._wake, warning="the certificates cannot be kept", logger=logger)
         finally:
             unsubscribe()
 

@@ -8,12 +8,12 @@ import time
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Key, Kind, Resource
 from registry_access.model.resources.metadata import INSTALL_LABEL
+from registry_access.runtime.backoff import Backoff
 from registry_access.runtime.failure import why
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.client.api import Gone
-from registry_access.state.kubernetes.client.backoff import Backoff
 from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.kubernetes.watch.feed import Feed

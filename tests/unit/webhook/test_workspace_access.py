@@ -135,7 +135,7 @@ async def test_one_that_is_refused_keeps_none_of_the_others_waiting(
         await until(lambda: set(bindings.present) == {"initech"})
         await asyncio.sleep(0.1)
         assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-            "the proxy's access to a workspace could not be set up; it is retried: namespace acme: not allowed"
+            "the proxy's access to a workspace could not be set up; trying again: namespace acme: not allowed"
         ], "said once"
         bindings.refused = {}
         await until(lambda: set(bindings.present) == {"acme", "globex", "initech"})
@@ -143,7 +143,7 @@ async def test_one_that_is_refused_keeps_none_of_the_others_waiting(
 
 async def test_a_new_problem_is_tried_again_soon(index: ResourceIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """The API server may not have seen the label yet on which its policy insists."""
-    monkeypatch.setattr("webhook.workspace_access._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("registry_access.runtime.keeping._RETRY_SECONDS", 0.01)
     bindings = Bindings()
     bindings.refused = {"acme": InvalidManifest("the leader lets the proxy into workspaces only")}
     async with running(WorkspaceAccess(index, bindings)):

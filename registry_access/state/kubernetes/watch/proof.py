@@ -56,12 +56,20 @@ class HeartbeatProof:
     miss.
     """
 
-    def __init__(self, api: KubernetesApi, reflector: Reflector, system_namespace: str, replica: str, seconds: float) -> None:
+    def __init__(
+        self,
+        api: KubernetesApi,
+        reflector: Reflector,
+        system_namespace: str,
+        replica: str,
+        seconds: float,
+        grace: float = _GRACE_SECONDS,
+    ) -> None:
         self._api = api
         self._reflector = reflector
         self._annotation = HEARTBEAT_PREFIX + replica
         self._seconds = seconds
-        self._grace = _GRACE_SECONDS
+        self._grace = self._first_grace = grace
         kind = reflector.scope.kind
         namespaced = Key(kind, system_namespace, HEARTBEAT_NAME)
         self._key = namespaced if kind.namespaced else Key(kind, "", system_namespace)
@@ -97,9 +105,9 @@ class HeartbeatProof:
             await self._annotate({self._annotation: None}, 1.0)
 
     async def _beat(self, count: int, began: float) -> None:
-        await self._annotate({self._annotation: f"{int(time.time())}-{count}"}, max(self._grace, _GRACE_SECONDS))
+        await self._annotate({self._annotation: f"{int(time.time())}-{count}"}, max(self._grace, self._first_grace))
         if await self._reflector.heartbeats.wait_for(count, began + self._grace - time.monotonic()):
-            self._grace = _GRACE_SECONDS
+            self._grace = self._first_grace
             self._reflector.prove(began)
         else:
             self._grace = min(self._grace * 2, _GRACE_MAXIMUM)

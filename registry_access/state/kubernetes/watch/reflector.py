@@ -16,8 +16,8 @@ from typing import Any
 
 from registry_access.model.errors import InvalidManifest, NotFound, StateError
 from registry_access.model.resources import Key
+from registry_access.runtime.backoff import Backoff
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
-from registry_access.state.kubernetes.client.backoff import Backoff
 from registry_access.state.kubernetes.client.event_stream import BrokenStream
 from registry_access.state.kubernetes.client.resource_path import Scope
 from registry_access.state.kubernetes.watch.feed import Feed, is_older, key_in, version_in
@@ -56,6 +56,7 @@ class Reflector:
         *,
         needed: bool = True,
         denied_wait: Callable[[], float] = lambda: 2.0,
+        backoff: Backoff | None = None,
     ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
@@ -75,7 +76,7 @@ class Reflector:
         self._proven = float("-inf")
         self._denied_since: float | None = None
         self._older_lists = 0
-        self._backoff = Backoff()
+        self._backoff = backoff or Backoff()
         self._watching: asyncio.Task[None] | None = None
         self._suspected = ""
 

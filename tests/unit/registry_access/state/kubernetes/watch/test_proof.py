@@ -53,7 +53,7 @@ async def test_odd_answers_do_not_end_a_proof(kind: str) -> None:
     reflector.synced.set()
     proof: HeartbeatProof | ListProof = ListProof(api, reflector, lambda: 0.01)
     if kind == "heartbeat":
-        proof = HeartbeatProof(api, reflector, "akua-system", "replica", 0.01)
+        proof = HeartbeatProof(api, reflector, "akua-system", "replica", 0.01, grace=0.01)
     running = asyncio.create_task(proof.run())
     await until(api.through.is_set)
     assert not running.done()

@@ -12,6 +12,7 @@ import pytest
 from registry_access.model.errors import InvalidManifest
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
+from registry_access.runtime.backoff import Backoff
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
 from registry_access.state.kubernetes.client.interface import Listed
@@ -74,7 +75,7 @@ def page(version: int, *items: Event) -> Event:
 async def reflecting(api: ScriptedApi) -> AsyncIterator[tuple[Reflector, Callable[[], list[tuple[str, str]]]]]:
     """A running reflector, and what the index holds: names with UIDs, sorted."""
     index = ResourceIndex()
-    reflector = Reflector(api, Scope(Kind.PRODUCT), Feed(index), "replica")
+    reflector = Reflector(api, Scope(Kind.PRODUCT), Feed(index), "replica", backoff=Backoff(0.001, 0.01))
     task = asyncio.create_task(reflector.run())
     try:
         yield reflector, lambda: sorted((item.metadata.name, item.metadata.uid) for item in index.products())
