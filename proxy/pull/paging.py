@@ -14,6 +14,8 @@ from multidict import CIMultiDictProxy
 # What may stand in a query as it is (RFC 3986 section 3.4), and the percent sign of what is encoded already.
 _QUERY_SAFE = "%!$&'()*+,;=:@/?-._~"
 _QUERY_MAXIMUM = 8192  # a client sends it back in a request line, and all headers together may have 32 KiB
+_LINES_MAXIMUM = 16
+_LINE_MAXIMUM = 32 * 1024  # characters of a Link header that are looked at
 _TARGET = re.compile(r"[\s,]*<([^>]*)>", re.ASCII)
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?)?', re.ASCII)
@@ -31,8 +33,8 @@ def next_link(headers: CIMultiDictProxy[str], client_path: str, asked: str) -> d
     `asked` is the query that gave this page. A link without a query, or with the same one, leads nowhere new: a client would
     read the same page for ever.
     """
-    for value in headers.getall("Link", ()):
-        for target, parameters in _links(value):
+    for value in headers.getall("Link", ())[:_LINES_MAXIMUM]:
+        for target, parameters in _links(value[:_LINE_MAXIMUM]):
             if "next" not in parameters.get("rel", "").lower().split() or parameters.get("anchor"):
                 continue
             query = _query(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from html import unescape
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import orjson
 
 from proxy.pull.content_coding import decoded
+from proxy.upstream.quotation import quotable
 from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import safe_text
@@ -22,7 +24,9 @@ _BODY_MAXIMUM = 64 * 1024
 _BODY_SECONDS = 5.0
 _MESSAGE_MAXIMUM = 300
 _CODE = re.compile(r"[A-Z][A-Z_]{2,39}", re.ASCII)
-_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*+>([^<]*)", re.IGNORECASE)
+_READ = 8192  # characters of what was said; the rest is never shown, and searching it for secrets would take its time
+_SEARCHED = 1024
 _PUBLIC_VALUES = frozenset({"username", "client_id", "token_url", "region", "scopes"})
 
 
@@ -53,7 +57,7 @@ async def words_of(response: UpstreamResponse, access: UpstreamAccess) -> Upstre
         response.close()
         return UpstreamWords(response.status)
     code, message = _said(body)
-    return UpstreamWords(response.status, code, clean(_redactor(access)(message)))
+    return UpstreamWords(response.status, code, _without_secrets(message, access))
 
 
 def clean(text: str) -> str:
@@ -85,13 +89,20 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _redactor(access: UpstreamAccess) -> Redactor:
-    """An upstream that repeats what it was sent must not show it to whoever asked for an image."""
-    redactor = Redactor()
+def _without_secrets(message: str, access: UpstreamAccess) -> str:
+    """The beginning of `message`. An upstream that repeats what it was sent must not show it to whoever asked for an image."""
     values = access.secret.values if access.secret else {}
     hidden = {value.strip() for name, value in values.items() if name not in _PUBLIC_VALUES}
-    user = values.get("username", "")
+    said = " ".join(message[:_READ].split())
+    shown = clean(_redactor(hidden, values.get("username", ""))(said[:_SEARCHED]))
+    if len(said) <= _SEARCHED:
+        return shown
+    return shown if quotable(shown, hidden) else ""  # a value that was cut is not found as a whole
+
+
+def _redactor(hidden: Collection[str], user: str) -> Redactor:
+    redactor = Redactor()
     pairs = {f"{user}:{value}" for value in hidden}
-    redactor.add(hidden | {quote(value, safe="") for value in hidden})
-    redactor.add(base64.b64encode(value.encode()).decode().rstrip("=") for value in hidden | pairs)
+    redactor.add({*hidden, *(quote(value, safe="") for value in hidden)})
+    redactor.add(base64.b64encode(value.encode()).decode().rstrip("=") for value in {*hidden, *pairs})
     return redactor

@@ -35,7 +35,7 @@ class AuthorizationCache:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, maximum: int = 10_000) -> None:
         self._clock = clock
-        self._held: TenantMap[Held] = TenantMap(maximum)
+        self._held: TenantMap[Held] = TenantMap(maximum, lambda held: len(held.identity.header))
         self._flights: dict[CacheKey, asyncio.Task[Identity]] = {}
 
     async def get(self, key: CacheKey, login: Callable[[], Awaitable[Identity]]) -> Identity:

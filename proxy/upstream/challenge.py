@@ -5,18 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2
-_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*(?:"|$)|[^",])+', re.ASCII)
+# A quoted string that never ends is one to the end of the line. Were it none, each of its quotes would be tried again, and a line
+# of escaped quotes would take time by its square.
+_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^",])++', re.ASCII | re.DOTALL)
 # Unquoted values that are no tokens (a realm's URL) are read too: registries write them.
 _PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII)
 _SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+(.*))?", re.ASCII | re.DOTALL)
 _HEADER_MAXIMUM = 8192
+_LINES_MAXIMUM = 16
+_VALUE_MAXIMUM = 2048  # of a parameter that is kept
+_KEPT = frozenset({"realm", "service", "scope", "error"})
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """`scheme` in lower case ("basic", "bearer"); parameter names in lower case."""
+    """`scheme` in lower case ("basic", "bearer"); of the parameters realm, service, scope and error, by these names.
+
+    Others mean nothing here, and a challenge is remembered: what an upstream writes must not fill our memory.
+    """
 
     scheme: str
     parameters: Mapping[str, str]
@@ -36,7 +45,7 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     Challenges and their parameters are elements of one list: an element that is not a parameter begins the next challenge.
     """
     found: list[Challenge] = []
-    for header in headers:
+    for header in islice(headers, _LINES_MAXIMUM):
         parameters: dict[str, str] | None = None
         for element in _elements(header[:_HEADER_MAXIMUM]):
             if parameters is not None and (parameter := _PARAMETER.fullmatch(element)):
@@ -60,8 +69,9 @@ def _elements(text: str) -> Iterator[str]:
 
 
 def _add(parameters: dict[str, str], match: re.Match[str]) -> None:
-    value = match[2] if match[2] is not None else match[3]
-    parameters.setdefault(match[1].lower(), re.sub(r"\\(.)", r"\1", value))
+    name, value = match[1].lower(), match[2] if match[2] is not None else match[3]
+    if name in _KEPT and len(value) <= _VALUE_MAXIMUM:
+        parameters.setdefault(name, re.sub(r"\\(.)", r"\1", value))
 
 
 def choose(challenges: Iterable[Challenge]) -> Challenge | None:

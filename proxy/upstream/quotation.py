@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import quote, unquote
 
 MAXIMUM = 200
 _SEARCHED = 8192
+_LONGEST = 8192  # of a secret that is looked for; with a longer one, nothing is quoted
 _WINDOW = 8  # characters of a secret in a row that are taken for a part of it
 
 
@@ -23,8 +24,9 @@ def quotable(text: str, secrets: Iterable[str] = ()) -> str:
     """
     said = text[:_SEARCHED]
     forms = {_plain(form) for form in (said, unquote(said), html.unescape(said))}
+    windows = {form[start : start + _WINDOW] for form in forms for start in range(len(form) - _WINDOW + 1)}
     for secret in secrets:
-        if any(_repeats(form, variant) for variant in _variants(secret) for form in forms):
+        if len(secret) > _LONGEST or any(_repeats(forms, windows, variant) for variant in _variants(secret)):
             return ""
     return "".join(character if character.isprintable() else " " for character in said[:MAXIMUM])
 
@@ -41,10 +43,11 @@ def _variants(secret: str) -> Iterator[str]:
             yield _plain(form[4 if shift else 0 : -2 or None])
 
 
-def _repeats(text: str, secret: str) -> bool:
+def _repeats(forms: Collection[str], windows: Collection[str], secret: str) -> bool:
+    """Linear in the secret's length: a member chooses the secret, and whoever answers for his registry the text."""
     if len(secret) <= _WINDOW:
-        return bool(secret) and secret in text
-    return any(text[start : start + _WINDOW] in secret for start in range(len(text) - _WINDOW + 1))
+        return bool(secret) and any(secret in form for form in forms)
+    return any(secret[start : start + _WINDOW] in windows for start in range(len(secret) - _WINDOW + 1))
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,9 @@ from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
 _AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/=_.~-]{6,}")
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# What begins like a token is followed to where it cannot go on, and not tried again in the middle: else a line of `eyJ-` would
+# take time by its square.
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]++\.[A-Za-z0-9_-]*+)?+")
 _NAMED = re.compile(
     r"""(?ix)(["']?\b(?:password|passwd|secret|client_secret|refresh_token|access_token|identitytoken|authorization|api_?key)["']?\s*[:=]\s*)
         (?:"[^"]*"|'[^']*'|[^\s,;&}]+)"""
@@ -121,7 +123,7 @@ class Redactor:
     def __call__(self, text: str) -> str:
         text = self._without_values(text)
         text = _AUTHORIZATION.sub(lambda match: f"{match[1]} {REDACTED}", text)
-        text = _JWT.sub(REDACTED, text)
+        text = _JWT.sub(lambda match: REDACTED if "." in match[0] else match[0], text)
         text = _NAMED.sub(lambda match: f"{match[1]}{REDACTED}", text)
         return _URL_PASSWORD.sub(REDACTED, text)
 

@@ -85,3 +85,24 @@ def test_challenges(headers: list[str], expected: object) -> None:
     else:
         assert isinstance(expected, tuple)
         assert chosen == Challenge(*expected)
+
+
+# Without an upper bound on the work, each of these takes minutes: the time grows by the square of the length.
+@pytest.mark.parametrize(
+    "header",
+    [
+        'Bearer realm="' + '\\"' * 4096 + "\\",
+        "Bearer " + "a" * 8192,
+        "Bearer " + 'a="\\' * 2048,
+        'Bearer realm="https://a/t",' + "," * 8192,
+    ],
+)
+def test_a_registry_cannot_hold_up_the_others_by_what_it_asks_for(header: str) -> None:
+    assert len(parse_challenges([header] * 256)) <= 16
+
+
+def test_what_is_kept_of_a_challenge_is_bounded() -> None:
+    (parsed,) = parse_challenges(['Bearer realm="https://a/t",service="s",' + ",".join(f'x{n}="{"y" * 50}"' for n in range(100))])
+    assert parsed == BEARER
+    (parsed,) = parse_challenges([f'Bearer realm="https://a/t",service="{"s" * 4000}"'])
+    assert parsed.parameters == {"realm": "https://a/t"}

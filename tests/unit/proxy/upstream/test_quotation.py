@@ -45,3 +45,11 @@ def test_other_words_are_passed_on_bounded_and_printable() -> None:
     assert len(quotable("x" * 1000, (SECRET,))) == MAXIMUM
     assert quotable("", (SECRET,)) == ""
     assert quotable("nothing to hide", ("",)) == "nothing to hide"
+
+
+def test_a_long_secret_and_a_long_text_take_no_longer_than_reading_them() -> None:
+    """Both are chosen by one member, and the event loop is everybody's; by their product this would take minutes."""
+    secrets = [f"{number:08x}" * 1000 for number in range(0xA0000000, 0xA0000010)]
+    assert quotable("ab cd " * 1400, secrets).startswith("ab cd")
+    assert quotable("ab cd " * 100 + secrets[-1][:9], secrets) == ""
+    assert quotable("wrong password", ["x" * 1_000_000]) == ""

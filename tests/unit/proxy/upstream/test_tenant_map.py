@@ -26,3 +26,18 @@ def test_a_credential_is_forgotten_whole() -> None:
     known.pop(("nobody", "x"))
     known.forget("uid-2")
     assert len(known) == 0
+
+
+def test_long_entries_take_more_places() -> None:
+    """Upstreams choose how long their tokens are: ten thousand long ones of one workspace would fill the memory of all."""
+    known: TenantMap[str] = TenantMap(100, len)
+    known.put(("small", "uid-1", "a"), "token")
+    for number in range(100):
+        known.put(("large", "uid-2", str(number)), "x" * 64 * 1024)
+    assert known.get(("small", "uid-1", "a")) == "token"
+    assert len(known) == 6
+    known.put(("huge", "uid-3"), "x" * 10**6)
+    assert known.get(("huge", "uid-3")) is None
+    known.put(("large", "uid-2", "99"), "short")
+    known.forget("uid-2")
+    assert len(known) == 1

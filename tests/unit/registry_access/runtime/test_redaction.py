@@ -102,3 +102,11 @@ def test_a_line_costs_as_many_steps_whatever_is_known() -> None:
         assert redactor(line) == line
         steps.append(_Counted.looked)
     assert steps[0] == steps[1] <= len(line) / 3 + 1
+
+
+def test_what_only_begins_like_a_token_takes_no_longer_than_its_length() -> None:
+    """By the square of the length, as an upstream or a client may choose it, this would take an hour."""
+    text = "eyJ-" * 200_000
+    assert Redactor()(text) == text
+    assert Redactor()("a eyJhbGci.eyJzdWIi.c2ln b") == f"a {REDACTED} b"
+    assert Redactor()("eyJhbGci. eyJ0eXAi.eyJzdWIi.c2ln") == f"eyJhbGci. {REDACTED}"
