@@ -33,9 +33,7 @@ class Subject:
 
     def opens(self, name: str) -> bool:
         """Whether the token's own scopes let it pull `name` (the name in the client's path)."""
-        return self.scopes is None or any(
-            scope.type == "repository" and scope.name == name and "pull" in scope.actions for scope in self.scopes
-        )
+        return self.scopes is None or any(scope.pulls(name) for scope in self.scopes)
 
 
 @dataclass(frozen=True, slots=True)

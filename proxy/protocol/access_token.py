@@ -25,10 +25,6 @@ class AccessTokenClaims:
     install_token_id: str
     scopes: tuple[Scope, ...]
 
-    def opens(self, name: str) -> bool:
-        """Whether a scope of this token lets its holder pull the repository `name` (the name in the client's path)."""
-        return any(scope.type == "repository" and scope.name == name and "pull" in scope.actions for scope in self.scopes)
-
 
 def mint_access_token(claims: AccessTokenClaims, key: SigningKey) -> str:
     access = [{"type": scope.type, "name": scope.name, "actions": sorted(scope.actions)} for scope in claims.scopes]

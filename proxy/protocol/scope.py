@@ -26,6 +26,10 @@ class Scope:
     def __str__(self) -> str:
         return f"{self.type}:{self.name}:{','.join(sorted(self.actions))}"
 
+    def pulls(self, name: str) -> bool:
+        """Whether its holder may pull the repository `name`, as the client's path has it."""
+        return self.type == "repository" and self.name == name and "pull" in self.actions
+
     def repository(self) -> tuple[str, str] | None:
         """Registry host and repository of a repository scope; None for another type or a name that is none of ours."""
         if self.type != "repository" or not is_repository(self.name):

@@ -1,6 +1,6 @@
 """Logs: one JSON object a line on standard output, redacted, written by a thread that may block while pulls go on.
 
-When nobody reads standard output the queue fills, further lines are dropped and counted, and nothing else waits (fault 15).
+When nobody reads standard output the queue fills, further lines are dropped and counted, and nothing else waits.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 `akua-access-token-keys` is the proxy's own.
 
 Rotation overlaps: a new key is published first, signs from `AHEAD_SECONDS` later, and an old one verifies until every token
-that it signed has expired. So no token is refused because two processes learn of a key at different times (fault 23).
+that it signed has expired. So no token is refused because two processes learn of a key at different times.
 """
 
 from __future__ import annotations

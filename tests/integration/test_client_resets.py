@@ -1,4 +1,4 @@
-"""Many clients that break off in the middle of a blob leave nothing behind (fault matrix, row 18)."""
+"""Many clients that break off in the middle of a blob leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit trail while its database is locked by another process: refused in time, nothing lost, nothing made up (fault 12)."""
+"""The audit trail while its database is locked by another process: refused in time, nothing lost, nothing made up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol's paths: what is parsed, and every trick that is not (threat 14)."""
+"""The protocol's paths: what is parsed, and every trick that is not."""
 
 from __future__ import annotations
 

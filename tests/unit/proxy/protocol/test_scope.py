@@ -50,3 +50,17 @@ def test_scopes_are_joined_repeated_and_forgiven() -> None:
 )
 def test_the_repository_of_a_scope(scope: str, expected: tuple[str, str] | None) -> None:
     assert parse_scope(scope).repository() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "pulls"),
+    [
+        ("repository:ghcr.io/acme/app:pull", True),
+        ("repository:ghcr.io/acme/app:pull,push", True),
+        ("repository:ghcr.io/acme/app:push", False),
+        ("repository:ghcr.io/acme/other:pull", False),
+        ("registry:ghcr.io/acme/app:pull", False),
+    ],
+)
+def test_a_scope_pulls_its_own_repository_only(text: str, pulls: bool) -> None:
+    assert parse_scope(text).pulls("ghcr.io/acme/app") is pulls
