@@ -10,7 +10,7 @@ import typer
 from cli.session import invocation
 from programs.node_trust import hosts_folder, keep_trust, look_once, stay_ready
 from programs.runner import run_program
-from registry_access.runtime.remark import remark
+from registry_access.runtime.logs.remark import remark
 
 AddressOption = Annotated[str, typer.Option(help="address:port to listen on; port 0: any free one.", show_default=False)]
 HostOption = Annotated[str, typer.Option(help="The name that images carry for the proxy.", show_default=False)]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from registry_access.model.errors import InvalidInput
 from registry_access.runtime.atomic_write import write_atomically
-from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair
-from registry_access.runtime.served_certificate import TlsFiles
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, KeyPair
+from registry_access.runtime.tls.served_certificate import TlsFiles
 
 WEBHOOK_NAMES = ("localhost", "127.0.0.1", "akua-webhook.akua-system.svc")
 _CA_DAYS = 3650

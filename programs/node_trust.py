@@ -13,10 +13,10 @@ from node_trust.hosts_folder import HostsFolder
 from node_trust.keeper import TrustKeeper
 from node_trust.metrics import NodeTrustMetrics
 from registry_access.runtime.health import Health
-from registry_access.runtime.json_logging import configure_logging
+from registry_access.runtime.logs.json_logging import configure_logging
+from registry_access.runtime.logs.redaction import Redactor
 from registry_access.runtime.metrics import ProcessMetrics
 from registry_access.runtime.operations import create_operations_app
-from registry_access.runtime.redaction import Redactor
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
 from registry_access.settings import Settings
 from registry_access.state.cluster_access import cluster_access

@@ -25,10 +25,10 @@ from registry_access.model.resources import Kind
 from registry_access.runtime.connections.descriptors import affordable, raise_limit
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
+from registry_access.runtime.logs.redaction import Redactor
 from registry_access.runtime.operations import create_operations_app
-from registry_access.runtime.redaction import Redactor
-from registry_access.runtime.served_certificate import TlsFiles
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
+from registry_access.runtime.tls.served_certificate import TlsFiles
 from registry_access.settings import Settings
 from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare

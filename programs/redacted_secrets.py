@@ -12,7 +12,7 @@ from registry_access.model.occurrence import EventReason
 from registry_access.model.resources import Kind, RegistryCredential, Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 from registry_access.model.workspace_secret import SECRET_NAMES, base_of
-from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.logs.redaction import Redactor
 from registry_access.state.index import Change, ResourceIndex
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import uvloop
 from programs.invocation import Invocation
 from programs.process import PROXY, WEBHOOK, Process
 from registry_access.model.errors import AkuaError
-from registry_access.runtime.json_logging import configure_logging
+from registry_access.runtime.logs.json_logging import configure_logging
+from registry_access.runtime.logs.remark import remark
 from registry_access.runtime.memory import settle
-from registry_access.runtime.remark import remark
 from registry_access.runtime.serving import OPERATIONS
 
 logger = logging.getLogger(__name__)

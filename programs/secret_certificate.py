@@ -11,7 +11,7 @@ from registry_access.model.certificate_names import CERTIFICATE_ENTRY, KEY_ENTRY
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Kind, Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair, belong_together
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, KeyPair, belong_together
 from registry_access.state.index import Change, ResourceIndex, Unsubscribe
 
 logger = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from registry_access.audit.trail import chain_name, sql_trail
 from registry_access.model.cluster_words import in_cluster_words
 from registry_access.model.resources import Kind
 from registry_access.model.signing_key import VerificationKeys
-from registry_access.runtime.forwarded import ForwardedClients
 from registry_access.runtime.health import Health
+from registry_access.runtime.http.forwarded import ForwardedClients
 from registry_access.settings import Settings
 from registry_access.state.event_recorder import EventRecorder
 from registry_access.state.events import event_recorder

@@ -42,7 +42,7 @@ class OciError:
 
 
 class ErrorResponse(Response):
-    """JSON, with `phrase` handed to the server for the status line (`runtime.guarded_protocol`).
+    """JSON, with `phrase` handed to the server for the status line (`runtime.http.guarded_protocol`).
 
     containerd asks with HEAD first and passes only the status line on to kubelet.
     """

@@ -16,8 +16,8 @@ from cryptography.x509 import load_pem_x509_certificates
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
 from registry_access.model.names.registry_host import is_registry_host, normalize_registry_host
-from registry_access.runtime.address import Address
-from registry_access.runtime.forwarded import Network
+from registry_access.runtime.http.address import Address
+from registry_access.runtime.http.forwarded import Network
 
 PREFIX = "AKUA_"
 ANY, AUTO = "*", "auto"

@@ -19,15 +19,15 @@ from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.polled_store import PolledStore
 from registry_access.state.leadership import Leadership, Work
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, KeyRing, ensure_keys, publish
-from webhook.install_sync.admittance import Admittance
-from webhook.install_sync.affected import Affected
-from webhook.install_sync.cluster import TargetCluster
+from webhook.install_sync.clusters.remote_clusters import Connect, KnownClusters, RemoteStore
+from webhook.install_sync.clusters.target_cluster import TargetCluster
 from webhook.install_sync.controller import InstallSync
-from webhook.install_sync.minting import Minting
-from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.objects.admittance import Admittance
+from webhook.install_sync.objects.minting import Minting
+from webhook.install_sync.objects.provisioner import Provisioner
+from webhook.install_sync.queue.affected_installs import Affected
+from webhook.install_sync.queue.references import InstallReferences
 from webhook.install_sync.reconciliation import Reconciler
-from webhook.install_sync.references import InstallReferences
-from webhook.install_sync.remote_clusters import Connect, KnownClusters, RemoteStore
 from webhook.leader_chores import leader_chores, steadily
 from webhook.metrics import WebhookMetrics
 

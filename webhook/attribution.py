@@ -8,7 +8,7 @@ from typing import Any
 
 from registry_access.model.names.image_reference import ImageReference
 from registry_access.model.names.proxied_reference import Proxied, from_proxied, to_proxied
-from webhook.install_sync.ownership import PULL_SECRET_PREFIX
+from webhook.install_sync.objects.ownership import PULL_SECRET_PREFIX
 from webhook.pod import Pod
 
 

@@ -20,8 +20,8 @@ from rich.text import Text
 from cli.demo.stage import Stage
 from cli.demo.tour import Tour
 from cli.demo.world import World, demo_world
-from registry_access.runtime.json_logging import configure_logging
-from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.logs.json_logging import configure_logging
+from registry_access.runtime.logs.redaction import Redactor
 
 
 def demo(

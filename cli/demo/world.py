@@ -22,8 +22,8 @@ from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidSettings, StateUnavailable
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.metadata import API_VERSION
-from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
+from registry_access.runtime.http.address import Address
 from registry_access.runtime.serving import OPERATIONS, Listener, Servers
 from registry_access.settings import Settings
 from registry_access.state.directory.store import DirectoryStore

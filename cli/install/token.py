@@ -16,7 +16,7 @@ from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import show_json
 from control.install.provisions import install_bundle, install_token
 from control.session import Session
-from webhook.install_sync.minting import InstallToken, docker_config
+from webhook.install_sync.objects.minting import InstallToken, docker_config
 
 
 def token(

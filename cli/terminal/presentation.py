@@ -25,7 +25,7 @@ from cli.terminal.options import Output
 from control.duration import span
 from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.model.printable import printable
-from registry_access.runtime.remark import remark as remark
+from registry_access.runtime.logs.remark import remark as remark
 
 Line = str | Text
 Cell = Line | Sequence[Line]  # a sequence: one below the other

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from control.session import Session
 from proxy.assembly import upstream_settings
 from proxy.metrics import ProxyMetrics
-from proxy.upstream.private_registries import ANY
+from proxy.upstream.network.private_registries import ANY
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from proxy.upstream.verification import Verification, verify_credential
 from registry_access.audit.interface import AuditQuery

@@ -13,7 +13,7 @@ import httpx
 from cryptography import x509
 
 from control.doctor.finding import Check, bad, expiry, good, warning
-from registry_access.runtime.address import Address
+from registry_access.runtime.http.address import Address
 from registry_access.settings import Settings
 
 _RESOLVE_SECONDS = 3

@@ -16,7 +16,7 @@ from registry_access.model.resources.install import Standing
 from registry_access.model.resources.metadata import TAKES_ANNOTATION, condition_of
 from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
-from webhook.install_sync.admittance import Admittance
+from webhook.install_sync.objects.admittance import Admittance
 
 R = TypeVar("R", RegistryCredential, Install)
 _SHOWN = 5

@@ -15,7 +15,7 @@ from registry_access.model.resources.install import InstallStatus
 from registry_access.model.resources.metadata import SYNCED, SYSTEM_NAMESPACE
 from registry_access.state.index import Change
 from webhook.assembly import LEASE
-from webhook.install_sync.status import SYNCING
+from webhook.install_sync.reports.status import SYNCING
 
 _SHOWN = 5
 

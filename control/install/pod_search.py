@@ -15,7 +15,7 @@ from registry_access.state.kubernetes.client.interface import Api
 from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 from registry_access.state.kubernetes.pods import unfinished_pods
 from webhook.attribution import PullingPod, pulling_pod
-from webhook.install_sync.remote_clusters import kubeconfig_in
+from webhook.install_sync.clusters.remote_clusters import kubeconfig_in
 
 _FORBIDDEN = 403
 _AT_ONCE = 16

@@ -14,8 +14,8 @@ from registry_access.model.errors import InvalidInput, InvalidToken, StateError,
 from registry_access.model.install_token import InstallTokenClaims, install_claims
 from registry_access.model.resources import Install, Key, Kind, Secret
 from webhook.assembly import build_install_sync
-from webhook.install_sync.minting import InstallToken, token_in
-from webhook.install_sync.ownership import PULL_SECRET_PREFIX
+from webhook.install_sync.objects.minting import InstallToken, token_in
+from webhook.install_sync.objects.ownership import PULL_SECRET_PREFIX
 from webhook.metrics import WebhookMetrics
 
 _PULL_SECRETS_ASKED = 20  # target namespaces, one by one

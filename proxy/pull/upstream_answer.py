@@ -19,8 +19,8 @@ from proxy.pull.relayed_headers import encoded, to_client, to_upstream, warnings
 from proxy.pull.streaming import CorruptBody, Sent, relay
 from proxy.pull.tag_list import renamed
 from proxy.upstream.errors import UpstreamTruncated
-from proxy.upstream.response import UpstreamResponse
-from proxy.upstream.resumption import ResumableBody
+from proxy.upstream.network.response import UpstreamResponse
+from proxy.upstream.network.resumption import ResumableBody
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from registry_access.model.errors import UpstreamError

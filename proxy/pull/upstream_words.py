@@ -18,7 +18,7 @@ from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import safe_text
 from registry_access.model.errors import UpstreamError
-from registry_access.runtime.redaction import Redactor
+from registry_access.runtime.logs.redaction import Redactor
 
 _BODY_MAXIMUM = 64 * 1024
 _BODY_SECONDS = 5.0

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.upstream.challenge import Challenge
 from proxy.upstream.tenant_map import Key, TenantMap
+from proxy.upstream.tokens.challenge import Challenge
 
 _SECONDS = 3600.0
 _REMEMBERED = 10_000

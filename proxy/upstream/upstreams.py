@@ -11,9 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from proxy.upstream.access import UpstreamAccess
-from proxy.upstream.challenge import choose, parse_challenges
 from proxy.upstream.circuit import Circuits
-from proxy.upstream.connection import Connections
 from proxy.upstream.errors import (
     AddressRefused,
     CertificateRefused,
@@ -22,15 +20,17 @@ from proxy.upstream.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxy.upstream.identities import Identities, Pause, Presented, short_pause
 from proxy.upstream.logins.identity import Anonymous, Identity
-from proxy.upstream.name_lookup import tenant
+from proxy.upstream.network.connection import Connections
+from proxy.upstream.network.name_lookup import tenant
+from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.registry_profile import RegistryProfile, RegistryProfiles
-from proxy.upstream.response import UpstreamResponse
-from proxy.upstream.second_registry import second_registry
 from proxy.upstream.settings import UpstreamSettings
 from proxy.upstream.target import UpstreamTarget
 from proxy.upstream.tenant_map import Key
+from proxy.upstream.tokens.challenge import choose, parse_challenges
+from proxy.upstream.tokens.identities import Identities, Pause, Presented, short_pause
+from proxy.upstream.tokens.second_registry import second_registry
 from proxy.upstream.version_check import VersionAnswer, VersionCheck
 from registry_access.model.errors import UpstreamError
 

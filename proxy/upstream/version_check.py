@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from proxy.upstream.challenge import choose, parse_challenges
-from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import (
     AddressRefused,
     LoginFailed,
@@ -15,10 +13,12 @@ from proxy.upstream.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from proxy.upstream.network.connection import Connections, Follow
+from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.registry_profile import RegistryProfile
-from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.settings import Access
 from proxy.upstream.target import base_url
+from proxy.upstream.tokens.challenge import choose, parse_challenges
 from registry_access.model.errors import UpstreamError
 
 _DOWN = frozenset({500, 502, 503, 504})

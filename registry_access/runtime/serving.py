@@ -15,16 +15,16 @@ from typing import Any
 import uvicorn
 
 from registry_access.model.errors import InvalidInput, InvalidSettings
-from registry_access.runtime.address import Address
 from registry_access.runtime.connections.acceptor import Acceptor
 from registry_access.runtime.connections.gate import Gate, Network, Slot
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.failure import why
-from registry_access.runtime.guarded_protocol import GuardedProtocol, guarded
 from registry_access.runtime.health import Health
-from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
+from registry_access.runtime.http.address import Address
+from registry_access.runtime.http.guarded_protocol import GuardedProtocol, guarded
+from registry_access.runtime.http.immediate_protocol import ImmediateApp, immediate
 from registry_access.runtime.metrics import ProcessMetrics
-from registry_access.runtime.served_certificate import ServedCertificate, TlsFiles
+from registry_access.runtime.tls.served_certificate import ServedCertificate, TlsFiles
 
 logger = logging.getLogger(__name__)
 OPERATIONS = "operations"

@@ -23,8 +23,8 @@ from starlette.types import ASGIApp
 from programs.telemetry import Telemetry
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.connections.limits import Limits
-from registry_access.runtime.guarded_protocol import guarded
-from registry_access.runtime.immediate_protocol import immediate
+from registry_access.runtime.http.guarded_protocol import guarded
+from registry_access.runtime.http.immediate_protocol import immediate
 from tests.bench.load import Load
 from tests.support.pods import grant, pod, review
 from webhook.admission.app import WebhookApp

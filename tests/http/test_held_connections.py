@@ -17,14 +17,14 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from programs.telemetry import Telemetry
-from registry_access.runtime.address import Address
 from registry_access.runtime.connections import acceptor
 from registry_access.runtime.connections.gate import Network
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.health import Health
-from registry_access.runtime.immediate_protocol import Reply
-from registry_access.runtime.served_certificate import TlsFiles
+from registry_access.runtime.http.address import Address
+from registry_access.runtime.http.immediate_protocol import Reply
 from registry_access.runtime.serving import Listener, Servers
+from registry_access.runtime.tls.served_certificate import TlsFiles
 from tests.support.tls import certificate_authority, client_context
 
 QUICK = Limits(head=0.15, body=0.15, idle=0.15, stall=0.3, body_maximum=1000, connections=50, per_address=0)

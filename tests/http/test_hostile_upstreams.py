@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import Response, StreamingResponse
 
 from registry_access.model.resources import Key, Kind
-from registry_access.runtime.guarded_protocol import GuardedProtocol
+from registry_access.runtime.http.guarded_protocol import GuardedProtocol
 from tests.support.proxied_world import WORKSPACE, World, basic, resource, world
 from tests.support.scripted_upstream import ScriptedUpstream
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from programs.telemetry import Telemetry
-from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
-from registry_access.runtime.held_bodies import HeldBodies
-from registry_access.runtime.immediate_protocol import Reply, text_reply
+from registry_access.runtime.http.address import Address
+from registry_access.runtime.http.held_bodies import HeldBodies
+from registry_access.runtime.http.immediate_protocol import Reply, text_reply
 from registry_access.runtime.serving import Listener, Servers
 from tests.support.serving import served
 

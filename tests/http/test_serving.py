@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from programs.telemetry import Telemetry
 from registry_access.model.errors import InvalidInput
-from registry_access.runtime.address import Address
 from registry_access.runtime.health import Health
+from registry_access.runtime.http.address import Address
 from registry_access.runtime.operations import create_operations_app
-from registry_access.runtime.served_certificate import TlsFiles
 from registry_access.runtime.serving import Listener, Servers
+from registry_access.runtime.tls.served_certificate import TlsFiles
 from tests.support.serving import served
 from tests.support.tls import certificate_authority, client_context
 

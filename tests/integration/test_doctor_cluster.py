@@ -15,7 +15,7 @@ import yaml
 
 from control.doctor.cluster import order
 from control.doctor.cluster.order import cluster_checks
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from registry_access.settings import load_settings
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from tests.support.akua_process import AKUA

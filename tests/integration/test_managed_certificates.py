@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from registry_access.model.errors import AkuaError
-from registry_access.runtime.certificate_authority import certificates_in, has_issued
+from registry_access.runtime.tls.certificate_authority import certificates_in, has_issued
 from registry_access.state.kubernetes import KubernetesApi
 from tests.support.cluster import until
 from tests.support.cluster_process import ClusterProcess, cluster_process, install_rights

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from tests.support.akua_process import AKUA
 from tests.support.kubernetes import ControlPlane, control_plane
 from tests.support.ports import free_port

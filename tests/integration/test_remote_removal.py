@@ -18,7 +18,7 @@ from registry_access.state.kubernetes.polled_store import PolledStore
 from tests.integration.test_install_sync import INSTALL, condition, grant, namespaces, webhook_replica
 from tests.support.kubernetes import ControlPlane, control_plane, running_control_plane, running_controllers
 from tests.support.state_conformance import until
-from webhook.install_sync import removal
+from webhook.install_sync.objects import removal
 
 __all__ = ["control_plane"]
 FINALIZER = "registry.akua.dev/remote-cleanup"

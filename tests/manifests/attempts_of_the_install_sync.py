@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from tests.manifests.attempts_on_metadata import DANGLING
 from tests.support.kustomize import built, named
 from tests.support.stolen_tokens import (

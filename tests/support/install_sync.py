@@ -24,10 +24,10 @@ from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, 
 from tests.support.builders import manifest as manifest
 from tests.support.builders import whole
 from webhook.assembly import build_install_sync
+from webhook.install_sync.clusters.remote_clusters import KnownClusters
 from webhook.install_sync.controller import InstallSync
-from webhook.install_sync.minting import token_in
+from webhook.install_sync.objects.minting import token_in
 from webhook.install_sync.reconciliation import Reconciler
-from webhook.install_sync.remote_clusters import KnownClusters
 
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.dev"

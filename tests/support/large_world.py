@@ -27,9 +27,9 @@ from registry_access.state.interface import StateStore
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.signing_keys import INSTALL_TOKEN_KEYS, SigningKeys, ensure_keys, publish
-from webhook.install_sync.compilation import place, provision
-from webhook.install_sync.minting import InstallToken, Minting
-from webhook.install_sync.status import Findings, ready_condition, status_patch, synced_condition
+from webhook.install_sync.objects.compilation import place, provision
+from webhook.install_sync.objects.minting import InstallToken, Minting
+from webhook.install_sync.reports.status import Findings, ready_condition, status_patch, synced_condition
 
 Manifest = dict[str, Any]
 _AT_ONCE = 32

@@ -12,8 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from registry_access.runtime.connections.limits import Limits
-from registry_access.runtime.guarded_protocol import guarded
-from registry_access.runtime.immediate_protocol import ImmediateApp, immediate
+from registry_access.runtime.http.guarded_protocol import guarded
+from registry_access.runtime.http.immediate_protocol import ImmediateApp, immediate
 
 LIMITS = Limits(head=2.0, body=2.0)
 

@@ -12,7 +12,7 @@ from hack.api_reference import api_reference
 from hack.configuration_reference import metrics_table, settings_table
 from registry_access.model.decision import Gate, Reason
 from registry_access.model.occurrence import EventReason
-from webhook.install_sync.status import ConditionReason
+from webhook.install_sync.reports.status import ConditionReason
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = (ROOT / "docs/configuration.md").read_text("utf-8")

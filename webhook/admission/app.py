@@ -10,8 +10,8 @@ from typing import Protocol
 
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import PullGrant
-from registry_access.runtime.held_bodies import HeldBodies
-from registry_access.runtime.immediate_protocol import Reply, text_reply
+from registry_access.runtime.http.held_bodies import HeldBodies
+from registry_access.runtime.http.immediate_protocol import Reply, text_reply
 from webhook.admission.grant_index import GrantIndexes
 from webhook.admission.review import AdmissionRequest, ReviewTooComplex, decode_review, encode_answer
 from webhook.admission.rewriting import Rewriting, rewrite_pod

@@ -18,7 +18,7 @@ from cryptography import x509
 from registry_access.model.certificate_names import CA_SECRET
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair, belong_together, has_issued
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, KeyPair, belong_together, has_issued
 
 CA_DAYS = 3650
 AUTHORITY_NAME = "Akua registry access CA"

@@ -11,8 +11,8 @@ from registry_access.model.certificate_names import CA_ENTRY, PROXY_CERTIFICATE
 from registry_access.model.errors import NotFound
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import certificates_in
 from registry_access.runtime.keeping import keep
+from registry_access.runtime.tls.certificate_authority import certificates_in
 from registry_access.state.interface import StateStore
 from webhook.certificates.publication import Publication
 

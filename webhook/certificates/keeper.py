@@ -23,8 +23,8 @@ from registry_access.model.certificate_names import (
 from registry_access.model.errors import NotFound, StateError
 from registry_access.model.resources import Key, Kind, Secret
 from registry_access.model.resources.metadata import MANAGED_BY_LABEL, SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import certificates_in, has_issued
 from registry_access.runtime.keeping import keep
+from registry_access.runtime.tls.certificate_authority import certificates_in, has_issued
 from registry_access.state.index import Change
 from registry_access.state.interface import StateStore
 from registry_access.state.kubernetes.client.raw_objects import SERVICE, RawObjects

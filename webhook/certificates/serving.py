@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from registry_access.model.certificate_names import CA_ENTRY, CERTIFICATE_ENTRY, KEY_ENTRY
 from registry_access.model.resources import Secret
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
-from registry_access.runtime.certificate_authority import KeyPair, belong_together, certificates_in, is_good
+from registry_access.runtime.tls.certificate_authority import KeyPair, belong_together, certificates_in, is_good
 from webhook.certificates.authorities import AUTHORITY_NAME, Authorities
 
 PROXY_SERVICE, WEBHOOK_SERVICE = "akua-proxy", "akua-webhook"

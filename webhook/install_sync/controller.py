@@ -13,10 +13,10 @@ from typing import Protocol
 from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Key, Kind
 from registry_access.state.interface import StateStore
-from webhook.install_sync.affected import WATCHED, Affected
-from webhook.install_sync.due_names import DueNames
-from webhook.install_sync.lanes import Lanes
-from webhook.install_sync.ownership import Name
+from webhook.install_sync.objects.ownership import Name
+from webhook.install_sync.queue.affected_installs import WATCHED, Affected
+from webhook.install_sync.queue.due_names import DueNames
+from webhook.install_sync.queue.lanes import Lanes
 from webhook.install_sync.reconciliation import Outcome
 from webhook.metrics import WebhookMetrics
 

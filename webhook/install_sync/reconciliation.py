@@ -13,16 +13,16 @@ from registry_access.model.resources import Install, Key, Kind, Secret, TargetSt
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
 from registry_access.state.signing_keys import SigningKeys
-from webhook.install_sync.cluster import TargetCluster
-from webhook.install_sync.compilation import place
-from webhook.install_sync.minting import InstallToken, Minting, token_in
-from webhook.install_sync.ownership import Name
-from webhook.install_sync.progress import Progress
-from webhook.install_sync.provisioning import Provisioner, may_pass, overlaps
-from webhook.install_sync.removal import ClustersToClear, Removal
-from webhook.install_sync.reporting import Reporting
-from webhook.install_sync.requests import SyncRequest, sync_request
-from webhook.install_sync.status import Findings, cluster_condition, not_a_workspace, ready_condition, synced_condition
+from webhook.install_sync.clusters.target_cluster import TargetCluster
+from webhook.install_sync.objects.compilation import place
+from webhook.install_sync.objects.minting import InstallToken, Minting, token_in
+from webhook.install_sync.objects.ownership import Name
+from webhook.install_sync.objects.provisioner import Provisioner, may_pass, overlaps
+from webhook.install_sync.objects.removal import ClustersToClear, Removal
+from webhook.install_sync.reports.reporting import Reporting
+from webhook.install_sync.reports.status import Findings, cluster_condition, not_a_workspace, ready_condition, synced_condition
+from webhook.install_sync.reports.sync_progress import Progress
+from webhook.install_sync.sync_request import SyncRequest, sync_request
 from webhook.metrics import WebhookMetrics
 
 

@@ -21,11 +21,11 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
+from proxy.upstream.network.connection import Connections, Follow
 from proxy.upstream.settings import Access
-from proxy.upstream.token_answer import read_answer
+from proxy.upstream.tokens.token_answer import read_answer
 
 # ECR Public by its usual and its dual-stack name, with the host of its API.
 PUBLIC_REGISTRIES: Mapping[str, str] = {

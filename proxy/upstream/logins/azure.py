@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
-from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
+from proxy.upstream.network.connection import Connections, Follow
 from proxy.upstream.settings import Access
 from proxy.upstream.target import base_url
-from proxy.upstream.token_answer import read_answer
+from proxy.upstream.tokens.token_answer import read_answer
 
 NULL_GUID = "00000000-0000-0000-0000-000000000000"
 _SCOPE = "https://containerregistry.azure.net/.default"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from proxy.upstream.connection import Connections
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.azure import AzureLogin
 from proxy.upstream.logins.identity import Login
 from proxy.upstream.logins.oauth import OAuthLogin
 from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
+from proxy.upstream.network.connection import Connections
 from proxy.upstream.settings import Access
 from registry_access.model.resources import CredentialType, RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret

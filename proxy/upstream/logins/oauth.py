@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
-from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import RealmRefused
 from proxy.upstream.logins.identity import BearerToken, Identity
+from proxy.upstream.network.connection import Connections, Follow
 from proxy.upstream.settings import Access
-from proxy.upstream.token_answer import access_token, read_answer
+from proxy.upstream.tokens.token_answer import access_token, read_answer
 
 
 class OAuthLogin:

@@ -22,8 +22,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from proxy.upstream.challenge import Challenge
-from proxy.upstream.connection import Connections
 from proxy.upstream.errors import LoginFailed, RateLimited, RealmRefused
 from proxy.upstream.logins import aws
 from proxy.upstream.logins.aws import AwsLogin, endpoint, signed_request
@@ -32,8 +30,10 @@ from proxy.upstream.logins.choice import choose_login
 from proxy.upstream.logins.identity import Anonymous, BearerToken, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
 from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
+from proxy.upstream.network.connection import Connections
 from proxy.upstream.settings import Access, UpstreamSettings
-from proxy.upstream.token_service import fetch_token
+from proxy.upstream.tokens.challenge import Challenge
+from proxy.upstream.tokens.token_service import fetch_token
 from registry_access.model.resources import RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
 from tests.support import builders

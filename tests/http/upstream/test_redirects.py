@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from proxy.upstream.connection import Connections, Follow
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved
+from proxy.upstream.network.connection import Connections, Follow
 from proxy.upstream.settings import Access, UpstreamSettings
 from tests.support.serving import served
 from tests.support.tls import client_context, served_tls

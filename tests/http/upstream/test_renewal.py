@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from proxy.upstream.access import UpstreamAccess
 from proxy.upstream.errors import LoginFailed, LoginUnavailable, RateLimited, UpstreamTimeout
-from proxy.upstream.identities import Identities
 from proxy.upstream.logins.identity import Identity, UserPassword
+from proxy.upstream.tokens.identities import Identities
 from tests.http.upstream.test_isolation import Host, World, access
 
 

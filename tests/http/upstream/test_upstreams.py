@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from programs.telemetry import Telemetry
-from proxy.upstream.connection import Connections
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTruncated, UpstreamUnreachable
-from proxy.upstream.resumption import ResumableBody
+from proxy.upstream.network.connection import Connections
+from proxy.upstream.network.resumption import ResumableBody
 from proxy.upstream.settings import Access, UpstreamSettings
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams

@@ -15,7 +15,7 @@ from node_trust.keeper import TrustKeeper
 from node_trust.source import read_trust
 from programs.telemetry import Telemetry
 from registry_access.model.errors import StateError, StateUnavailable
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from registry_access.state.kubernetes.client.raw_objects import RawObjects
 from tests.support.fake_cluster import SYSTEM, FakeApi
 

@@ -12,8 +12,8 @@ from cryptography import x509
 from programs import local_authority
 from programs.local_authority import LocalAuthority
 from registry_access.model.errors import InvalidInput
-from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair
-from registry_access.runtime.served_certificate import TlsFiles
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, KeyPair
+from registry_access.runtime.tls.served_certificate import TlsFiles
 
 
 def handshake(files: TlsFiles, ca: Path, name: str) -> None:

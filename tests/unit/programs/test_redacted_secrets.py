@@ -11,7 +11,7 @@ from programs.redacted_secrets import ordinary_words, redact_secrets
 from registry_access.model.decision import Reason
 from registry_access.model.resources import Key, Kind
 from registry_access.model.resources.resource import resource_from_manifest
-from registry_access.runtime.redaction import REDACTED, Redactor
+from registry_access.runtime.logs.redaction import REDACTED, Redactor
 from registry_access.state.index import ResourceIndex
 
 VALUE = "canary-pässword\n"

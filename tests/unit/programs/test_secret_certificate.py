@@ -9,7 +9,7 @@ import pytest
 from programs.secret_certificate import SecretCertificate
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Metadata, Secret
-from registry_access.runtime.certificate_authority import CertificateAuthority, KeyPair
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, KeyPair
 from registry_access.state.index import ResourceIndex
 
 AUTHORITY = CertificateAuthority.new("test", 10)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry_access.model.errors import InvalidSettings
-from registry_access.runtime.address import Address
+from registry_access.runtime.http.address import Address
 from registry_access.settings import Settings, described, load_settings
 
 

@@ -17,7 +17,7 @@ from registry_access.model.resources import Install, Key, Secret
 from registry_access.settings import Settings
 from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import StateStore
-from webhook.install_sync.minting import DOCKER_CONFIG_KEY, docker_config
+from webhook.install_sync.objects.minting import DOCKER_CONFIG_KEY, docker_config
 
 API = "registry.akua.dev/v1alpha1"
 HOST = "oci.akua.dev"

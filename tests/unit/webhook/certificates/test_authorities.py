@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from registry_access.model.errors import InvalidInput
-from registry_access.runtime.certificate_authority import certificates_in, has_issued
+from registry_access.runtime.tls.certificate_authority import certificates_in, has_issued
 from webhook.certificates.authorities import CA_DAYS, Authorities, RotationTimes
 
 TIMES = RotationTimes()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_access.model.resources import Kind
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from registry_access.state.directory.store import DirectoryStore
 from tests.unit.webhook.certificates.test_keeper import Objects
 from webhook.certificates.foreign_trust import ForeignTrust

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from registry_access.model.errors import InvalidInput, InvalidManifest, StateUnavailable
 from registry_access.model.resources import Key, Kind, Secret
-from registry_access.runtime.certificate_authority import CertificateAuthority, certificates_in, has_issued
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority, certificates_in, has_issued
 from registry_access.state.directory.store import DirectoryStore
 from registry_access.state.kubernetes.client.raw_objects import MUTATING_WEBHOOKS, RawKind, RawObject, RawObjects
 from webhook.certificates.keeper import CertificateKeeper, Served

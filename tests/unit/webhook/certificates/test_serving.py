@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from registry_access.model.resources import Metadata, Secret
-from registry_access.runtime.certificate_authority import KeyPair, belong_together, has_issued
+from registry_access.runtime.tls.certificate_authority import KeyPair, belong_together, has_issued
 from webhook.certificates.authorities import Authorities, RotationTimes
 from webhook.certificates.serving import entries_to_write, proxy_hosts, webhook_hosts
 

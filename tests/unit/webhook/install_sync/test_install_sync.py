@@ -21,7 +21,7 @@ from tests.support.install_sync import (
     space,
 )
 from tests.support.state_conformance import until
-from webhook.install_sync.ownership import CONTROL_PLANE_ANNOTATION
+from webhook.install_sync.objects.ownership import CONTROL_PLANE_ANNOTATION
 from webhook.install_sync.reconciliation import Outcome
 
 

@@ -11,8 +11,8 @@ from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Install, Key, Kind, Metadata, Namespace
 from tests.support.install_sync import Synced, shop, space
 from tests.support.state_conformance import until
-from webhook.install_sync.cluster import TargetCluster
-from webhook.install_sync.provisioning import Provisioner
+from webhook.install_sync.clusters.target_cluster import TargetCluster
+from webhook.install_sync.objects.provisioner import Provisioner
 
 LABEL = "registry.akua.dev/workspace"
 ACME = Key(Kind.NAMESPACE, "", "acme")

@@ -18,7 +18,7 @@ from control.doctor.cluster.installation import Installation, read_installation
 from control.doctor.cluster.reach.nodes import name_checks
 from control.doctor.cluster.reach.route import Answer, judge_name, judge_service, route_checks
 from control.doctor.cluster.view import Listing, Look
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from registry_access.settings import Settings
 from tests.support.fake_cluster import ABSENT, APPS, HIDDEN, SYSTEM, FakeApi, deployment, findings, seen, told
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from control.doctor.cluster.installation import Installation
 from control.doctor.cluster.processes import process_checks
 from control.doctor.cluster.view import Listing
-from registry_access.runtime.certificate_authority import CertificateAuthority
+from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from tests.support.fake_cluster import SYSTEM, FakeApi, told
 
 PAIR = CertificateAuthority.new("one", 10).issue(["oci.akua.dev"])

@@ -1,0 +1,1 @@
+"""What is presented to a registry: challenges, token services, and the authorizations that they gave."""

@@ -1,0 +1,1 @@
+"""What is written for people: log lines and remarks, without secrets."""

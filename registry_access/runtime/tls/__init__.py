@@ -1,0 +1,1 @@
+"""Our own CA, and the certificates that servers present."""

@@ -1,0 +1,1 @@
+"""The clusters that installs go to."""

@@ -1,0 +1,1 @@
+"""What an install's targets get: a pull grant and a pull Secret, written, owned and removed."""

@@ -1,0 +1,1 @@
+"""Which installs are to be looked at, and when."""

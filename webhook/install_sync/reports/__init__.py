@@ -1,0 +1,1 @@
+"""What people read about a sync: status, conditions, Events."""
