@@ -12,7 +12,7 @@ from programs.process import PROXY, WEBHOOK, Process
 from registry_access.model.errors import AkuaError
 from registry_access.runtime.logs.json_logging import configure_logging
 from registry_access.runtime.logs.remark import remark
-from registry_access.runtime.memory import settle
+from registry_access.runtime.memory import freeze_long_lived
 from registry_access.runtime.serving import OPERATIONS
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def run_program(name: str, found: Invocation, **given: str) -> None:
 
 def _started(process: Process) -> None:
     """Says where, for a person who looks; programs read the log on standard output."""
-    settle()
+    freeze_long_lived()
     schemes = {
         PROXY: "https" if process.settings.proxy_tls else "http",
         WEBHOOK: "https",

@@ -25,7 +25,7 @@ from webhook.install_sync.controller import InstallSync
 from webhook.install_sync.objects.admittance import Admittance
 from webhook.install_sync.objects.minting import Minting
 from webhook.install_sync.objects.provisioner import Provisioner
-from webhook.install_sync.queue.affected_installs import Affected
+from webhook.install_sync.queue.affected_installs import AffectedInstalls
 from webhook.install_sync.queue.references import InstallReferences
 from webhook.install_sync.reconciliation import Reconciler
 from webhook.leader_chores import leader_chores, steadily
@@ -115,7 +115,7 @@ async def build_install_sync(
     )
     return InstallSyncParts(
         reconciler,
-        InstallSync(store, reconciler, Affected(store.index, local, references), telemetry),
+        InstallSync(store, reconciler, AffectedInstalls(store.index, local, references), telemetry),
         clusters,
         KeyCare(store, INSTALL_TOKEN_KEYS, settings.install_token_lifetime, clock, publish_as=INSTALL_SYNC_MANAGER),
         store.leadership(LEASE),

@@ -58,11 +58,11 @@ class WorkspaceAccess:
         }
         for start in range(0, len(due), _AT_ONCE):
             chosen = due[start : start + _AT_ONCE]
-            settled = await asyncio.gather(*(self._settle(name, found.get(name), wanted=name in wanted) for name in chosen))
+            settled = await asyncio.gather(*(self._reconcile(name, found.get(name), wanted=name in wanted) for name in chosen))
             problems.update(problem for problem in settled if problem)
         return frozenset(problems)
 
-    async def _settle(self, namespace: str, present: RawObject | None, *, wanted: bool) -> str:
+    async def _reconcile(self, namespace: str, present: RawObject | None, *, wanted: bool) -> str:
         try:
             if present is not None and (not wanted or present.get("roleRef") != _GRANT["roleRef"]):  # a roleRef cannot be changed
                 await self._objects.delete(ROLE_BINDING, namespace, NAME, uid=present["metadata"]["uid"])

@@ -53,7 +53,7 @@ async def search_pods(
     hosts = {session.settings.host}
     here = [install for install in installs if not install.kubeconfig_secret]
     if here or everywhere:
-        await _look(local, "", _namespaces(here), everywhere, hosts, search)
+        await _search_cluster(local, "", _namespaces(here), everywhere, hosts, search)
     search.pods = await _of_this_workspace(session, [found for found in search.pods if wanted(found.pod)])
     secrets = {name for install in installs for name in (install.kubeconfig_secret, *install.status.clusters) if name}
     for secret in sorted(secrets):
@@ -64,7 +64,7 @@ async def search_pods(
             search.problems.append(f"the cluster of Secret {secret}: {error}")
             continue
         try:
-            await _look(api, secret, _namespaces(there), everywhere, hosts, search)
+            await _search_cluster(api, secret, _namespaces(there), everywhere, hosts, search)
         finally:
             await api.close()
     search.pods = [found for found in search.pods if wanted(found.pod)]
@@ -82,7 +82,7 @@ def no_cluster() -> InvalidInput:
     )
 
 
-async def _look(
+async def _search_cluster(
     api: Api, cluster: str, namespaces: Sequence[str], everywhere: bool, hosts: Collection[str], search: Search
 ) -> None:
     where = f"in the cluster of Secret {cluster}" if cluster else "in this cluster"

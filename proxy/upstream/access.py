@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.tenant_map import Key
 from registry_access.model.resources import RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
@@ -19,9 +19,9 @@ class UpstreamAccess:
     secret: ResolvedSecret | None = None
 
     @property
-    def network(self) -> Access:
+    def network(self) -> ConnectionPolicy:
         found = self.credential
-        return Access(found.insecure, found.allow_private_addresses, found.realm_hosts) if found else Access()
+        return ConnectionPolicy(found.insecure, found.allow_private_addresses, found.realm_hosts) if found else ConnectionPolicy()
 
     def cache_key(self, registry: str) -> Key:
         """The key of all that is remembered of `registry`: neither another credential nor an older secret shares it."""

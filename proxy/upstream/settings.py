@@ -43,7 +43,7 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ConnectionPolicy:
     """What one credential asks for: plain HTTP, private addresses, further hosts that may issue tokens for it."""
 
     insecure: bool = False

@@ -16,7 +16,7 @@ from proxy.upstream.errors import (
 from proxy.upstream.network.connection import Connections, Follow
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.registry_profile import RegistryProfile
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.target import base_url
 from proxy.upstream.tokens.challenge import choose, parse_challenges
 from registry_access.model.errors import UpstreamError
@@ -40,7 +40,7 @@ class VersionCheck:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    async def ask(self, registry: str, access: Access) -> VersionAnswer:
+    async def ask(self, registry: str, access: ConnectionPolicy) -> VersionAnswer:
         """Raises UpstreamUnreachable, UpstreamTimeout, and LoginFailed when it asks for a login in neither Basic nor Bearer."""
         response, plain = await self._ask(registry, access)
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
@@ -53,7 +53,7 @@ class VersionCheck:
             return VersionAnswer(status, RegistryProfile(challenge, plain), lasting=True)
         return VersionAnswer(status, RegistryProfile(None, plain), lasting=status < 400 or status == 404)
 
-    async def require_registry(self, registry: str, access: Access) -> RegistryProfile:
+    async def require_registry(self, registry: str, access: ConnectionPolicy) -> RegistryProfile:
         """The same, for a check of whether this is a registry at all. Raises UpstreamMisbehaved if it is not."""
         response, plain = await self._ask(registry, access)
         if response.status != 401:
@@ -65,7 +65,7 @@ class VersionCheck:
             raise UpstreamMisbehaved(f"{registry} answers 401 to /v2/ and asks for neither Basic nor Bearer")
         return RegistryProfile(challenge, plain)
 
-    async def with_login(self, registry: str, access: Access, profile: RegistryProfile, authorization: str) -> int:
+    async def with_login(self, registry: str, access: ConnectionPolicy, profile: RegistryProfile, authorization: str) -> int:
         """The status of `/v2/` with a login. Raises UpstreamMisbehaved if this is not a registry."""
         headers = {"Authorization": authorization} if authorization else {}
         url = base_url(registry, insecure=profile.plain)
@@ -76,7 +76,7 @@ class VersionCheck:
         await _check_registry(registry, response)
         return response.status
 
-    async def _ask(self, registry: str, access: Access) -> tuple[UpstreamResponse, bool]:
+    async def _ask(self, registry: str, access: ConnectionPolicy) -> tuple[UpstreamResponse, bool]:
         """The answer, and whether it came by plain HTTP. `insecure` allows that: what speaks TLS all the same is asked by TLS."""
         if not access.insecure:
             return await self._get(registry, access, plain=False), False
@@ -104,7 +104,7 @@ class VersionCheck:
             raise failure or UpstreamUnreachable(f"{registry} cannot be reached")
         return response, True
 
-    async def _get(self, registry: str, access: Access, *, plain: bool) -> UpstreamResponse:
+    async def _get(self, registry: str, access: ConnectionPolicy, *, plain: bool) -> UpstreamResponse:
         url = base_url(registry, insecure=plain)
         return await self._connections.request("GET", url, headers={}, access=access, follow=Follow.WITHIN)
 

@@ -22,7 +22,7 @@ from registry_access.audit.trail import sql_trail
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import API_VERSION
 from registry_access.state.kubernetes.client.api import MERGE_PATCH, METADATA_LIST, KubernetesApi
-from registry_access.state.kubernetes.client.resource_path import Scope, collection_path
+from registry_access.state.kubernetes.client.resource_path import WatchScope, collection_path
 from tests.bench.api_server import compare, serving_loopback
 from tests.bench.connection import Connection, trusting_anyone
 from tests.bench.processes import Served
@@ -281,7 +281,11 @@ async def _versions(plane: ControlPlane) -> dict[str, str]:
     """The resource versions of all that a sync writes."""
     api = KubernetesApi(plane.access())
     found: dict[str, str] = {}
-    for scope in (Scope(Kind.PULL_GRANT), Scope(Kind.SECRET, label_selector="registry.akua.dev/install"), Scope(Kind.INSTALL)):
+    for scope in (
+        WatchScope(Kind.PULL_GRANT),
+        WatchScope(Kind.SECRET, label_selector="registry.akua.dev/install"),
+        WatchScope(Kind.INSTALL),
+    ):
         async for page in api.pages(scope, accept=METADATA_LIST):
             for item in page.get("items") or ():
                 metadata = item["metadata"]

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from control.doctor.cluster.installation import Installation
 from control.doctor.cluster.reach.route import ask, route_checks
-from control.doctor.cluster.view import Look
+from control.doctor.cluster.view import Lookup
 from tests.support.fake_cluster import findings
 from tests.support.tls import certificate_authority, served_tls
 
@@ -57,9 +57,9 @@ async def test_what_is_not_there_is_not_reached() -> None:
 async def test_the_way_of_nodes_that_are_told_and_of_those_that_resolve() -> None:
     async with served_tls(APP, "127.0.0.1") as server:
         port = int(server.authority.rpartition(":")[2])
-        service = Look({"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": port}]}})
-        ca = Look({"data": {"ca.crt": bundle()}})
-        told = Installation("oci.akua.dev", service=service, ca=ca, node_trust=Look({"status": {}}))
+        service = Lookup({"spec": {"clusterIP": "127.0.0.1", "ports": [{"port": port}]}})
+        ca = Lookup({"data": {"ca.crt": bundle()}})
+        told = Installation("oci.akua.dev", service=service, ca=ca, node_trust=Lookup({"status": {}}))
         assert findings(*await route_checks(told, [])) == [("good", "route"), ("good", "trust")]
         resolving = Installation(server.authority, ca=ca)
         checks = await route_checks(resolving, ["127.0.0.1"])

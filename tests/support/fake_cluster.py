@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from control.doctor.cluster.view import ClusterView, Look
+from control.doctor.cluster.view import ClusterView, Lookup
 from control.doctor.finding import Check
 from registry_access.model.errors import NotFound
 from registry_access.state.kubernetes.client.api import Unavailable
@@ -77,11 +77,11 @@ def is_collection(path: str) -> bool:
     return (len(segments) - (2 if segments[0] == "api" else 3)) % 2 == 1
 
 
-def seen(manifest: Manifest) -> Look:
-    return Look(manifest)
+def seen(manifest: Manifest) -> Lookup:
+    return Lookup(manifest)
 
 
-ABSENT, HIDDEN = Look(), Look(problem="not allowed: you")
+ABSENT, HIDDEN = Lookup(), Lookup(problem="not allowed: you")
 
 
 def findings(*checks: Check) -> list[tuple[str, str]]:

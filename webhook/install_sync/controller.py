@@ -14,7 +14,7 @@ from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Key, Kind
 from registry_access.state.interface import StateStore
 from webhook.install_sync.objects.ownership import Name
-from webhook.install_sync.queue.affected_installs import WATCHED, Affected
+from webhook.install_sync.queue.affected_installs import WATCHED, AffectedInstalls
 from webhook.install_sync.queue.due_names import DueNames
 from webhook.install_sync.queue.lanes import Lanes
 from webhook.install_sync.reconciliation import Outcome
@@ -42,7 +42,7 @@ class InstallSync:
     afterwards, together. Each is looked at again about ten minutes after the last time, at moments that spread by themselves.
     """
 
-    def __init__(self, store: StateStore, reconciler: Reconciles, affected: Affected, telemetry: WebhookMetrics) -> None:
+    def __init__(self, store: StateStore, reconciler: Reconciles, affected: AffectedInstalls, telemetry: WebhookMetrics) -> None:
         self._store = store
         self._reconciler = reconciler
         self._affected = affected
@@ -107,7 +107,7 @@ class InstallSync:
                 await asyncio.sleep(0)
         while (entered := self._lanes.take()) is not None:
             lane, name = entered
-            self._tasks[name] = asyncio.create_task(self._look_at(lane, name), name=f"sync of install {name[0]}/{name[1]}")
+            self._tasks[name] = asyncio.create_task(self._reconcile(lane, name), name=f"sync of install {name[0]}/{name[1]}")
             await asyncio.sleep(0)
 
     async def _rest(self) -> None:
@@ -119,9 +119,9 @@ class InstallSync:
             async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                 await self._wake.wait()
 
-    async def _look_at(self, lane: str, name: Name) -> None:
+    async def _reconcile(self, lane: str, name: Name) -> None:
         try:
-            self._settle(name, await self._reconciler.reconcile(*name))
+            self._record(name, await self._reconciler.reconcile(*name))
         except AkuaError as error:
             self._retry(name, str(error))
         except Exception as error:
@@ -137,7 +137,7 @@ class InstallSync:
             async with self._idle:
                 self._idle.notify_all()
 
-    def _settle(self, name: Name, outcome: Outcome) -> None:
+    def _record(self, name: Name, outcome: Outcome) -> None:
         if outcome.problem:
             self._retry(name, outcome.problem)
             return

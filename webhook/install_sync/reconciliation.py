@@ -112,7 +112,7 @@ class Reconciler:
             except AkuaError as error:
                 progress.add((TargetStatus(placement.namespace, False, str(error)), False))
                 problem = str(error) if may_pass(error) else problem
-            await progress.tell()
+            await progress.report()
         try:
             placed = {placement.namespace for placement in placements}
             keep = {space for space in placed if not self._provisioner.refusal(cluster, install, space)}

@@ -10,7 +10,7 @@ from datetime import datetime
 from cryptography import x509
 
 from control.doctor.cluster.installation import Installation
-from control.doctor.cluster.view import ClusterView, Look, raw_kind
+from control.doctor.cluster.view import ClusterView, Lookup, raw_kind
 from control.doctor.finding import Check, bad, expiry, unseen, warning
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CERTIFICATE_ENTRY, PROXY_CERTIFICATE, WEBHOOK_CERTIFICATE
 from registry_access.model.resources import Kind
@@ -22,7 +22,7 @@ _RENEWAL = "its renewal is overdue: see the log of akua-webhook's leader, or of 
 async def certificate_checks(view: ClusterView, installation: Installation, now: datetime) -> list[Check]:
     """A line a CA and a line a Secret that is served. Of a Secret only `tls.crt` is looked at."""
     names = [WEBHOOK_CERTIFICATE] if installation.plain_http else [WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE]
-    looks = await asyncio.gather(*(view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in names))
+    looks = await asyncio.gather(*(view.look_up(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in names))
     served = [_served(name, look, now) for name, look in zip(names, looks, strict=True)]
     return [*_authorities(installation, now), *served]
 
@@ -41,7 +41,7 @@ def _authorities(installation: Installation, now: datetime) -> list[Check]:
     return [expiry(check, item.subject.rfc4514_string(), item.not_valid_after_utc, now, _RENEWAL) for item in found]
 
 
-def _served(name: str, look: Look, now: datetime) -> Check:
+def _served(name: str, look: Lookup, now: datetime) -> Check:
     check = f"certificate {name}"
     if not look.seen:
         return unseen(check, look.problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from control.doctor.cluster.installation import PROXY, WEBHOOK, Installation
-from control.doctor.cluster.view import Listing, Look
+from control.doctor.cluster.view import Listing, Lookup
 from control.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.audit_event import safe_text
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -23,7 +23,7 @@ def part_checks(installation: Installation) -> list[Check]:
     ]
 
 
-def _deployment(name: str, look: Look, pods: Listing) -> Check:
+def _deployment(name: str, look: Lookup, pods: Listing) -> Check:
     check = f"deployment {name}"
     if not look.seen:
         return unseen(check, look.problem)
@@ -65,7 +65,7 @@ def _failure(pod: RawObject) -> str:
     return ""
 
 
-def _replica_failure(look: Look) -> str:
+def _replica_failure(look: Lookup) -> str:
     """Why no pod can be made (a quota, a policy), "" when they can."""
     conditions = look.at("status", "conditions") or ()
     for item in conditions:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from control.doctor.cluster.installation import SYNC_LEASE, Installation
-from control.doctor.cluster.view import ClusterView, Look, raw_kind
+from control.doctor.cluster.view import ClusterView, Lookup, raw_kind
 from control.doctor.finding import Check, bad, good, unseen, warning
 from control.duration import span
 from registry_access.model.resources import Kind
@@ -24,7 +24,7 @@ async def freshness_checks(view: ClusterView, installation: Installation, limit:
     checks = []
     for kind in sorted(_PROXY_WATCHES | _WEBHOOK_WATCHES):
         where = ("", SYSTEM_NAMESPACE) if kind is Kind.NAMESPACE else (SYSTEM_NAMESPACE, HEARTBEAT_NAME)
-        look = await view.look(raw_kind(kind), *where)
+        look = await view.look_up(raw_kind(kind), *where)
         checks.append(_freshness(kind, look, _expected(kind, installation), limit, now))
     return checks
 
@@ -52,7 +52,7 @@ def _expected(kind: Kind, installation: Installation) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _freshness(kind: Kind, look: Look, expected: int | None, limit: float, now: float) -> Check:
+def _freshness(kind: Kind, look: Lookup, expected: int | None, limit: float, now: float) -> Check:
     check = f"freshness {PLURALS[kind]}"
     if not look.seen:
         return unseen(check, look.problem)

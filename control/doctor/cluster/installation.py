@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from control.doctor.cluster.view import DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, LEASE, POD, ClusterView, Listing, Look
+from control.doctor.cluster.view import DAEMON_SET, DEPLOYMENT, ENDPOINT_SLICE, LEASE, POD, ClusterView, Listing, Lookup
 from registry_access.model.certificate_names import CA_CONFIG_MAP, CA_ENTRY
 from registry_access.model.errors import StateError
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
@@ -33,13 +33,13 @@ class Installation:
     plain_http: bool = False
     inside: bool = False
     offset: float | None = None
-    proxy: Look = field(default_factory=Look)
-    webhook: Look = field(default_factory=Look)
-    node_trust: Look = field(default_factory=Look)
-    service: Look = field(default_factory=Look)
-    ca: Look = field(default_factory=Look)
-    registration: Look = field(default_factory=Look)
-    lease: Look = field(default_factory=Look)
+    proxy: Lookup = field(default_factory=Lookup)
+    webhook: Lookup = field(default_factory=Lookup)
+    node_trust: Lookup = field(default_factory=Lookup)
+    service: Lookup = field(default_factory=Lookup)
+    ca: Lookup = field(default_factory=Lookup)
+    registration: Lookup = field(default_factory=Lookup)
+    lease: Lookup = field(default_factory=Lookup)
     endpoints: Mapping[str, Listing] = field(default_factory=dict)
     processes: Mapping[str, Listing] = field(default_factory=dict)  # the pods of each Deployment
 
@@ -56,7 +56,7 @@ class Installation:
     def has_node_trust(self) -> bool:
         return self.node_trust.object is not None
 
-    def pods(self, deployment: Look) -> int | None:
+    def pods(self, deployment: Lookup) -> int | None:
         """How many pods of it are ready; None when that cannot be seen."""
         return int(deployment.at("status", "readyReplicas") or 0) if deployment.object is not None else None
 
@@ -64,13 +64,13 @@ class Installation:
 async def read_installation(view: ClusterView, settings: Settings, *, inside: bool) -> Installation:
     """The proxy's own settings count; `settings` where those cannot be seen, and in a pod, which has the same."""
     proxy, webhook, node_trust, service, ca, registration, lease = await asyncio.gather(
-        view.look(DEPLOYMENT, SYSTEM_NAMESPACE, PROXY),
-        view.look(DEPLOYMENT, SYSTEM_NAMESPACE, WEBHOOK),
-        view.look(DAEMON_SET, NODE_TRUST, NODE_TRUST),
-        view.look(SERVICE, SYSTEM_NAMESPACE, PROXY),
-        view.look(CONFIG_MAP, SYSTEM_NAMESPACE, CA_CONFIG_MAP),
-        view.look(MUTATING_WEBHOOKS, "", WEBHOOK),
-        view.look(LEASE, SYSTEM_NAMESPACE, SYNC_LEASE),
+        view.look_up(DEPLOYMENT, SYSTEM_NAMESPACE, PROXY),
+        view.look_up(DEPLOYMENT, SYSTEM_NAMESPACE, WEBHOOK),
+        view.look_up(DAEMON_SET, NODE_TRUST, NODE_TRUST),
+        view.look_up(SERVICE, SYSTEM_NAMESPACE, PROXY),
+        view.look_up(CONFIG_MAP, SYSTEM_NAMESPACE, CA_CONFIG_MAP),
+        view.look_up(MUTATING_WEBHOOKS, "", WEBHOOK),
+        view.look_up(LEASE, SYSTEM_NAMESPACE, SYNC_LEASE),
     )
     slices = await asyncio.gather(*(_endpoints(view, name) for name in (PROXY, WEBHOOK)))
     labelled = (view.list(POD, SYSTEM_NAMESPACE, labels=f"{_NAME_LABEL}={name}") for name in (PROXY, WEBHOOK))
@@ -95,20 +95,20 @@ async def read_installation(view: ClusterView, settings: Settings, *, inside: bo
     )
 
 
-def entries_of(deployment: Look) -> Sequence[Mapping[str, Any]]:
+def entries_of(deployment: Lookup) -> Sequence[Mapping[str, Any]]:
     """The `env` of its first container."""
     return _container(deployment).get("env") or ()
 
 
-async def _environment(view: ClusterView, deployment: Look) -> dict[str, str]:
+async def _environment(view: ClusterView, deployment: Lookup) -> dict[str, str]:
     """What the pods get from ConfigMaps and as plain values, as far as it can be seen; later ones count."""
     names = [(source.get("configMapRef") or {}).get("name") for source in _container(deployment).get("envFrom") or ()]
-    looks = await asyncio.gather(*(view.look(CONFIG_MAP, SYSTEM_NAMESPACE, name) for name in names if name))
+    looks = await asyncio.gather(*(view.look_up(CONFIG_MAP, SYSTEM_NAMESPACE, name) for name in names if name))
     found = {name: str(value) for look in looks for name, value in (look.at("data") or {}).items()}
     return found | {str(entry.get("name")): str(entry["value"]) for entry in entries_of(deployment) if "value" in entry}
 
 
-def _container(deployment: Look) -> Mapping[str, Any]:
+def _container(deployment: Lookup) -> Mapping[str, Any]:
     containers: Sequence[Mapping[str, Any]] = deployment.at("spec", "template", "spec", "containers") or [{}]
     return containers[0]
 

@@ -84,7 +84,7 @@ async def _ask(view: ClusterView, pod: RawObject) -> _Process | None:
 
 async def _fingerprint(view: ClusterView, secret: str) -> str:
     """SHA-256 of the certificate that a Secret holds, "" when that cannot be seen."""
-    look = await view.look(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, secret)
+    look = await view.look_up(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, secret)
     try:
         pem = base64.b64decode(str(look.at("data", CERTIFICATE_ENTRY) or ""), validate=True)
         return x509.load_pem_x509_certificate(pem).fingerprint(SHA256()).hex()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from control.doctor.cluster.installation import PROXY, WEBHOOK
-from control.doctor.cluster.view import Access, ClusterView
+from control.doctor.cluster.view import ClusterView, ResourceAttributes
 from control.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.errors import StateError
 from registry_access.model.resources import Kind
@@ -22,12 +22,12 @@ _APPLY = "`kubectl apply -k` the overlay again: its RBAC is not as it was"
 WORKSPACE_ROLE = "akua-workspace-secrets"
 
 
-def _all(verbs: Iterable[str], resources: Iterable[str], group: str = GROUP, **where: str) -> list[Access]:
-    return [Access(verb, resource, group, **where) for resource in resources for verb in verbs]
+def _all(verbs: Iterable[str], resources: Iterable[str], group: str = GROUP, **where: str) -> list[ResourceAttributes]:
+    return [ResourceAttributes(verb, resource, group, **where) for resource in resources for verb in verbs]
 
 
 # Of the manifests' rules those without which something that people wait for does not happen.
-NEEDED: dict[str, Sequence[Access]] = {
+NEEDED: dict[str, Sequence[ResourceAttributes]] = {
     PROXY: (
         *_all(_WATCHES, ["namespaces"], ""),
         *_all(_WATCHES, _OWNED),
@@ -49,13 +49,16 @@ NEEDED: dict[str, Sequence[Access]] = {
     ),
 }
 # What makes a stolen token worth more than it must be.
-EXCESSIVE: dict[str, Sequence[Access]] = {
+EXCESSIVE: dict[str, Sequence[ResourceAttributes]] = {
     PROXY: (
-        Access("list", "secrets"),
-        Access("get", "secrets", namespace=SYSTEM_NAMESPACE, name="akua-install-token-keys"),
-        Access("create", "pods"),
+        ResourceAttributes("list", "secrets"),
+        ResourceAttributes("get", "secrets", namespace=SYSTEM_NAMESPACE, name="akua-install-token-keys"),
+        ResourceAttributes("create", "pods"),
     ),
-    WEBHOOK: (Access("create", "pods"), Access("create", "clusterrolebindings", "rbac.authorization.k8s.io")),
+    WEBHOOK: (
+        ResourceAttributes("create", "pods"),
+        ResourceAttributes("create", "clusterrolebindings", "rbac.authorization.k8s.io"),
+    ),
 }
 # What `akua` commands without --workspace begin with.
 _READING = (*_all(["list"], ["namespaces"], ""), *_all(["list"], _OWNED))
@@ -124,11 +127,11 @@ async def _account(view: ClusterView, name: str) -> Check:
     return good(check, "has what it needs, and none of what it must not have")
 
 
-async def _denied(view: ClusterView, wanted: Sequence[Access], user: str = "") -> list[Access]:
+async def _denied(view: ClusterView, wanted: Sequence[ResourceAttributes], user: str = "") -> list[ResourceAttributes]:
     """Raises StateError."""
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(access: Access) -> bool:
+    async def ask(access: ResourceAttributes) -> bool:
         async with limit:
             return await view.may(access, user)
 
@@ -136,6 +139,6 @@ async def _denied(view: ClusterView, wanted: Sequence[Access], user: str = "") -
     return [access for access, allowed in zip(wanted, answers, strict=True) if not allowed]
 
 
-def _told(accesses: Sequence[Access], at_most: int = 3) -> str:
+def _told(accesses: Sequence[ResourceAttributes], at_most: int = 3) -> str:
     more = len(accesses) - at_most
     return ", ".join(map(str, accesses[:at_most])) + (f" and {more} more" if more > 0 else "")

@@ -12,7 +12,7 @@ from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.api import Gone
 from registry_access.state.kubernetes.client.interface import Api
-from registry_access.state.kubernetes.client.resource_path import PLURALS, Scope, object_path
+from registry_access.state.kubernetes.client.resource_path import PLURALS, WatchScope, object_path
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.listing import list_into
 
@@ -51,14 +51,14 @@ async def read_state(api: Api, workspace: str = "") -> State:
         if kind is Kind.NAMESPACE and workspace:
             await _read_namespace(api, feed, workspace)
             continue
-        problem = await _read(api, feed, Scope(kind, workspace if kind.namespaced else ""))
+        problem = await _read(api, feed, WatchScope(kind, workspace if kind.namespaced else ""))
         state.credentials_seen = state.credentials_seen or (kind is Kind.REGISTRY_CREDENTIAL and not problem)
         if problem:
             unread.append(unseen(f"state {PLURALS[kind]}", problem + remedy, "cannot be read"))
         elif kind is Kind.NAMESPACE:
             state.index.sees_namespaces = True
     secrets = sorted({item.workspace for item in state.index.all_credentials() if item.secret_name})
-    answers = await asyncio.gather(*(_read(api, feed, Scope(Kind.SECRET, name)) for name in secrets))
+    answers = await asyncio.gather(*(_read(api, feed, WatchScope(Kind.SECRET, name)) for name in secrets))
     state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
     state.unseen_grants = await _read_grants(api, feed, state.index)
     index = state.index
@@ -77,15 +77,15 @@ async def _read_namespace(api: Api, feed: Feed, name: str) -> None:
 
 async def _read_grants(api: Api, feed: Feed, index: ResourceIndex) -> str:
     """Everywhere or, where that is not allowed, in the namespaces that the installs were synced to."""
-    problem = await _read(api, feed, Scope(Kind.PULL_GRANT))
+    problem = await _read(api, feed, WatchScope(Kind.PULL_GRANT))
     if not problem:
         return ""
     targets = sorted({target.namespace for install in index.installs() for target in install.status.targets})
-    answers = [await _read(api, feed, Scope(Kind.PULL_GRANT, namespace)) for namespace in targets[:_TARGETS_LOOKED_AT]]
+    answers = [await _read(api, feed, WatchScope(Kind.PULL_GRANT, namespace)) for namespace in targets[:_TARGETS_LOOKED_AT]]
     return "" if "" in answers else problem
 
 
-async def _read(api: Api, feed: Feed, scope: Scope) -> str:
+async def _read(api: Api, feed: Feed, scope: WatchScope) -> str:
     """Why it could not be read, "" when it was."""
     try:
         await list_into(feed, api, scope)

@@ -27,7 +27,7 @@ def raw_kind(kind: Kind) -> RawKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Lookup:
     """One object as it is; None when there is none. `problem` says why it could not be looked at, "" otherwise."""
 
     object: RawObject | None = None
@@ -54,7 +54,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ResourceAttributes:
     """What RBAC is asked for; "" for `namespace`: everywhere, for `name`: any."""
 
     verb: str
@@ -80,11 +80,11 @@ class ClusterView:
         self.api = api
         self._objects = RawObjects(api)
 
-    async def look(self, kind: RawKind, namespace: str, name: str) -> Look:
+    async def look_up(self, kind: RawKind, namespace: str, name: str) -> Lookup:
         try:
-            return Look(await self._objects.find(kind, namespace, name))
+            return Lookup(await self._objects.find(kind, namespace, name))
         except StateError as error:
-            return Look(problem=str(error))
+            return Lookup(problem=str(error))
 
     async def list(self, kind: RawKind, namespace: str = "", *, labels: str = "", fields: str = "", limit: int = 0) -> Listing:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
@@ -99,7 +99,7 @@ class ClusterView:
         """The objects of that name in all namespaces. Raises StateError."""
         return await self._objects.everywhere(kind, name)
 
-    async def may(self, access: Access, user: str = "") -> bool:
+    async def may(self, access: ResourceAttributes, user: str = "") -> bool:
         """Whether `user`, or we ourselves, may do this. Raises StateError when that may not be asked."""
         spec: dict[str, Any] = {"resourceAttributes": access.attributes()} | ({"user": user} if user else {})
         kind = "SubjectAccessReview" if user else "SelfSubjectAccessReview"

@@ -24,7 +24,7 @@ from botocore.session import Session
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
 from proxy.upstream.network.connection import Connections, Follow
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.tokens.token_answer import read_answer
 
 # ECR Public by its usual and its dual-stack name, with the host of its API.
@@ -51,7 +51,13 @@ class AwsLogin:
     """Keys from the secret, or the proxy's own AWS identity when it has none and `own_identity` is true."""
 
     def __init__(
-        self, connections: Connections, registry: str, values: Mapping[str, str], access: Access, *, own_identity: bool = True
+        self,
+        connections: Connections,
+        registry: str,
+        values: Mapping[str, str],
+        access: ConnectionPolicy,
+        *,
+        own_identity: bool = True,
     ) -> None:
         self._connections = connections
         self._registry = registry

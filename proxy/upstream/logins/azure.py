@@ -13,7 +13,7 @@ from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Identity, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
 from proxy.upstream.network.connection import Connections, Follow
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.target import base_url
 from proxy.upstream.tokens.token_answer import read_answer
 
@@ -25,7 +25,7 @@ _REFRESH_LIFETIME = 3 * 3600.0
 class AzureLogin:
     """`token_url` is ``https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token``."""
 
-    def __init__(self, connections: Connections, registry: str, values: Mapping[str, str], access: Access) -> None:
+    def __init__(self, connections: Connections, registry: str, values: Mapping[str, str], access: ConnectionPolicy) -> None:
         self._connections = connections
         self._registry = registry
         self._values = values

@@ -8,7 +8,7 @@ from proxy.upstream.logins.identity import Login
 from proxy.upstream.logins.oauth import OAuthLogin
 from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
 from proxy.upstream.network.connection import Connections
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from registry_access.model.resources import CredentialType, RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
 
@@ -28,7 +28,7 @@ def choose_login(
     credential: RegistryCredential | None,
     secret: ResolvedSecret | None,
     connections: Connections,
-    access: Access,
+    access: ConnectionPolicy,
     *,
     own_identity: bool = True,
 ) -> Login:

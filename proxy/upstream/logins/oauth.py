@@ -8,14 +8,14 @@ from urllib.parse import urlencode, urlsplit
 from proxy.upstream.errors import RealmRefused
 from proxy.upstream.logins.identity import BearerToken, Identity
 from proxy.upstream.network.connection import Connections, Follow
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.tokens.token_answer import access_token, read_answer
 
 
 class OAuthLogin:
     """The token URL stands in the secret, so it is the workspace's own word; it must be https all the same."""
 
-    def __init__(self, connections: Connections, values: Mapping[str, str], access: Access) -> None:
+    def __init__(self, connections: Connections, values: Mapping[str, str], access: ConnectionPolicy) -> None:
         self._connections = connections
         self._values = values
         self._access = access

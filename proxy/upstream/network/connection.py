@@ -37,7 +37,7 @@ from proxy.upstream.network.name_lookup import NameLookup
 from proxy.upstream.network.private_registries import PrivateRegistries, port_of
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.network.response_head import TolerantHandler
-from proxy.upstream.settings import Access, UpstreamSettings
+from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
 from registry_access.runtime.failure import why
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -139,7 +139,7 @@ class Connections:
         url: str,
         *,
         headers: Mapping[str, str],
-        access: Access,
+        access: ConnectionPolicy,
         data: bytes | None = None,
         follow: Follow = Follow.ANYWHERE,
         deadline: float | None = None,
@@ -174,7 +174,7 @@ class Connections:
                 sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         raise UpstreamMisbehaved(f"{hop.authority} redirects without end")
 
-    def _hop(self, url: str, access: Access, *, redirected: bool) -> _Hop:
+    def _hop(self, url: str, access: ConnectionPolicy, *, redirected: bool) -> _Hop:
         """Raises UpstreamMisbehaved. Where a redirect leads, a private address takes the administrator's word for that host."""
         parts = urlsplit(url)
         try:
@@ -194,7 +194,7 @@ class Connections:
         )
 
     async def _send(
-        self, method: str, hop: _Hop, headers: Mapping[str, str], access: Access, data: bytes | None, deadline: float
+        self, method: str, hop: _Hop, headers: Mapping[str, str], access: ConnectionPolicy, data: bytes | None, deadline: float
     ) -> aiohttp.ClientResponse:
         self._check(hop, access)
         session = self._sessions.get((hop.private, hop.loopback))
@@ -213,7 +213,7 @@ class Connections:
                     method, URL(hop.url, encoded=True), headers=headers, data=data, allow_redirects=False, timeout=timeout
                 )
 
-    def _check(self, hop: _Hop, access: Access) -> None:
+    def _check(self, hop: _Hop, access: ConnectionPolicy) -> None:
         """Raises UpstreamMisbehaved for a URL that no registry has, AddressRefused for one that may not be reached."""
         parts, host, port = hop.parts, hop.parts.hostname, port_of(hop.parts)
         if parts.scheme not in ("https", "http"):

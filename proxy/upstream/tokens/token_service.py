@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from proxy.upstream.errors import LoginFailed
 from proxy.upstream.logins.identity import Anonymous, BearerToken, Identity, UserPassword
 from proxy.upstream.network.connection import Connections, Follow
-from proxy.upstream.settings import Access
+from proxy.upstream.settings import ConnectionPolicy
 from proxy.upstream.tokens.challenge import Challenge
 from proxy.upstream.tokens.realms import check_realm
 from proxy.upstream.tokens.token_answer import access_token, read_answer
@@ -23,7 +23,7 @@ async def fetch_token(
     challenge: Challenge,
     scope: str,
     identity: Identity,
-    access: Access,
+    access: ConnectionPolicy,
     *,
     stated_only: bool = False,
 ) -> BearerToken:

@@ -66,7 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.slot = admitted
         self.slot.drop = transport.abort
         self._start_deadline(self.limits.head)
-        self._look()
+        self._check_delivery()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
@@ -203,7 +203,7 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.abort()
 
-    def _look(self) -> None:
+    def _check_delivery(self) -> None:
         """Every `limits.stall` seconds: a client that took too little of what waits for it holds memory and an upstream."""
         now, before = delivery(self.transport), self._seen
         if now and before and now.waiting and now.received - before.received < min(_DELIVERED_MINIMUM, before.waiting):
@@ -211,7 +211,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self._seen = now
-        self._watch = self.loop.call_later(self.limits.stall, self._look)
+        self._watch = self.loop.call_later(self.limits.stall, self._check_delivery)
 
     def _extended(self, app: ASGIApp, cycle: RequestResponseCycle) -> Any:
         async def extended(scope: Scope, receive: Receive, send: Send) -> None:

@@ -165,7 +165,7 @@ class ImmediateProtocol(GuardedProtocol):
         in_body = not self._in_headers and not self.transport.is_closing()
         super()._late()
         if in_body:
-            self._tell(408, max(len(self._body), self._declared_length()))
+            self._report_refusal(408, max(len(self._body), self._declared_length()))
 
     def _too_large(self, size: int) -> None:
         self._turn_away(413, f"the body is larger than {self.immediate_app.body_maximum} bytes", size)
@@ -174,9 +174,9 @@ class ImmediateProtocol(GuardedProtocol):
         self._body = b""
         if not self.transport.is_closing():
             self._answer(text_reply(status, text, *headers), False)
-            self._tell(status, size)
+            self._report_refusal(status, size)
 
-    def _tell(self, status: int, size: int) -> None:
+    def _report_refusal(self, status: int, size: int) -> None:
         if isinstance(self.immediate_app, Watchful):
             self.immediate_app.refused(status, size)
 

@@ -69,7 +69,7 @@ class Catalog:
         looked = set(self._walk(self._root)) | self._files.keys() if paths is None else self._files_of(paths)
         affected: set[Key] = set()
         for path in looked:
-            affected |= self._look(path, trust_signature=paths is None)
+            affected |= self._load(path, trust_signature=paths is None)
         if affected:
             self._resolve(affected)
         return affected
@@ -92,7 +92,7 @@ class Catalog:
         hidden = any(part.startswith(".") for part in path.relative_to(self._root).parts)
         return path.suffix in SUFFIXES and not hidden
 
-    def _look(self, path: Path, *, trust_signature: bool) -> set[Key]:
+    def _load(self, path: Path, *, trust_signature: bool) -> set[Key]:
         before = self._files.get(path)
         try:
             status = path.stat()

@@ -48,7 +48,7 @@ class Mirror:
         if paths is None:
             affected |= on_disk.keys() | self.shown.keys()
         # All is shown before anything is kept: readers see one whole state, and a full disk cannot hold a revocation up.
-        kept = [(key, on_disk.get(key), self._settle(key, on_disk.get(key))) for key in sorted(affected)]
+        kept = [(key, on_disk.get(key), self._reconcile(key, on_disk.get(key))) for key in sorted(affected)]
         self._report()
         changed = [(key, after) for key, before, after in kept if after is not before]
         if changed:
@@ -57,11 +57,11 @@ class Mirror:
             except OSError as error:
                 raise unwritable(self._root / MANAGED, error) from error
 
-    def _settle(self, key: Key, sidecar: Sidecar | None) -> Sidecar | None:
+    def _reconcile(self, key: Key, sidecar: Sidecar | None) -> Sidecar | None:
         """One object: its file and its sidecar brought together, and shown. Returns the sidecar that is to be kept."""
         located = self.catalog.objects.get(key)
         if located is None:
-            return self._settle_absent(key, sidecar)
+            return self._reconcile_absent(key, sidecar)
         self._kept.pop(key, None)
         source = str(located.path.relative_to(self._root))
         current = sidecar.seen(located.manifest, source) if sidecar else new_sidecar(located.manifest, source)
@@ -78,7 +78,7 @@ class Mirror:
         self._show(key, current, resource)
         return current
 
-    def _settle_absent(self, key: Key, sidecar: Sidecar | None) -> Sidecar | None:
+    def _reconcile_absent(self, key: Key, sidecar: Sidecar | None) -> Sidecar | None:
         self._refused.pop(key, None)
         if sidecar and self.catalog.problems_in(self._root / sidecar.source):
             self._kept[key] = sidecar.source

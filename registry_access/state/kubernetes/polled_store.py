@@ -14,16 +14,16 @@ from registry_access.state.index import ResourceIndex
 from registry_access.state.interface import Manifest
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.client.api import Gone
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.listing import list_into
 
 _LIST_SECONDS = 60.0  # a server that pages without end is as good as down
 _SCOPES = (
-    Scope(Kind.NAMESPACE),
-    Scope(Kind.PULL_GRANT),
-    Scope(Kind.SECRET, label_selector=INSTALL_LABEL),
+    WatchScope(Kind.NAMESPACE),
+    WatchScope(Kind.PULL_GRANT),
+    WatchScope(Kind.SECRET, label_selector=INSTALL_LABEL),
 )
 
 
@@ -90,7 +90,7 @@ class PolledStore:
     async def close(self) -> None:
         await self._store.api.close()
 
-    async def _list(self, scope: Scope) -> None:
+    async def _list(self, scope: WatchScope) -> None:
         found = await list_into(self._feed, self._store.api, scope)
         for resource in list(self.index.of_kind(scope.kind)):
             if resource.key not in found:

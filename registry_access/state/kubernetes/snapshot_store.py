@@ -17,7 +17,7 @@ from registry_access.model.resources.metadata import INSTALL_LABEL, SYSTEM_NAMES
 from registry_access.state.interface import HeldSecrets
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.client.api import Gone, Unavailable
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.store import KubernetesStore
 from registry_access.state.kubernetes.watch.listing import list_into
 
@@ -75,7 +75,7 @@ class SnapshotStore(KubernetesStore):
     async def refresh(self, kind: Kind) -> None:
         """Reads a kind again, deletions included. Raises StateUnavailable."""
         try:
-            found = await list_into(self._feed, self.api, Scope(kind, self._workspace))
+            found = await list_into(self._feed, self.api, WatchScope(kind, self._workspace))
         except Gone as error:
             raise StateUnavailable(str(error)) from error
         for resource in list(self.index.of_kind(kind)):
@@ -94,19 +94,19 @@ class SnapshotStore(KubernetesStore):
     async def _read_all(self) -> None:
         await self._read_namespaces()
         ours = sorted(self._asked - {Kind.NAMESPACE, Kind.SECRET})
-        await asyncio.gather(*(list_into(self._feed, self.api, Scope(kind, self._workspace)) for kind in ours))
+        await asyncio.gather(*(list_into(self._feed, self.api, WatchScope(kind, self._workspace)) for kind in ours))
         if Kind.SECRET in self._asked:
             workspaces = [self._workspace] if self._workspace else list(self.index.workspaces())
-            seen = await asyncio.gather(*(self._may_list(Scope(Kind.SECRET, name)) for name in workspaces))
+            seen = await asyncio.gather(*(self._may_list(WatchScope(Kind.SECRET, name)) for name in workspaces))
             self.sealed = frozenset(name for name, may in zip(workspaces, seen, strict=True) if not may)
         if self._provisioned:
-            await self._may_list(Scope(Kind.PULL_GRANT))
-            await self._may_list(Scope(Kind.SECRET, label_selector=INSTALL_LABEL))
+            await self._may_list(WatchScope(Kind.PULL_GRANT))
+            await self._may_list(WatchScope(Kind.SECRET, label_selector=INSTALL_LABEL))
             await self.read(Key(Kind.NAMESPACE, "", SYSTEM_NAMESPACE))
 
     async def _read_namespaces(self) -> None:
         everywhere = not self._workspace or self._provisioned
-        if everywhere and await self._may_list(Scope(Kind.NAMESPACE), needed=not self._workspace):
+        if everywhere and await self._may_list(WatchScope(Kind.NAMESPACE), needed=not self._workspace):
             self.index.sees_namespaces = True
             return
         try:
@@ -117,7 +117,7 @@ class SnapshotStore(KubernetesStore):
             if error.status != _FORBIDDEN:
                 raise
 
-    async def _may_list(self, scope: Scope, *, needed: bool = False) -> bool:
+    async def _may_list(self, scope: WatchScope, *, needed: bool = False) -> bool:
         try:
             await list_into(self._feed, self.api, scope)
         except Unavailable as error:

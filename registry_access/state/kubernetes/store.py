@@ -19,7 +19,7 @@ from registry_access.state.index import Change, ResourceIndex
 from registry_access.state.interface import HeldSecrets, Manifest
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.client.api import APPLY_PATCH, FIELD_MANAGER, MERGE_PATCH, KubernetesApi
-from registry_access.state.kubernetes.client.resource_path import Scope, collection_path, object_path
+from registry_access.state.kubernetes.client.resource_path import WatchScope, collection_path, object_path
 from registry_access.state.kubernetes.event_writer import KubernetesEvents
 from registry_access.state.kubernetes.leader_election import LeaderElection
 from registry_access.state.kubernetes.watch.feed import Feed
@@ -86,10 +86,10 @@ class KubernetesStore:
         self._reread_at: dict[str, float] = {}  # loop time from which on it may be done again
         self._rereading: dict[str, asyncio.TimerHandle] = {}
         self._feed = Feed(self._index, on_problem, self._referenced)
-        self._reflectors: dict[Scope, Reflector] = {}
-        self._tasks: dict[Scope, list[asyncio.Task[None]]] = {}
+        self._reflectors: dict[WatchScope, Reflector] = {}
+        self._tasks: dict[WatchScope, list[asyncio.Task[None]]] = {}
         self._heartbeats: list[HeartbeatProof] = []
-        self._leaving: dict[Scope, asyncio.Task[None]] = {}
+        self._leaving: dict[WatchScope, asyncio.Task[None]] = {}
         self._unsubscribe: Callable[[], None] | None = None
         self._started = False
 
@@ -149,7 +149,7 @@ class KubernetesStore:
         seconds. For workspaces' Secrets it waits a little: one whose Secrets do not come refuses its own pulls.
         """
         for kind in sorted(self._kinds - {Kind.SECRET}):
-            self._add(Scope(kind), heartbeat=True)
+            self._add(WatchScope(kind), heartbeat=True)
         try:
             await self._wait_for_sync(patience)
             if Kind.SECRET in self._kinds:
@@ -272,7 +272,7 @@ class KubernetesStore:
         """Not read yet, other than optional Secrets that we may not read."""
         return not reflector.synced.is_set() and (self._secrets.is_needed(reflector.scope) or not reflector.denied)
 
-    def _add(self, scope: Scope, *, heartbeat: bool) -> None:
+    def _add(self, scope: WatchScope, *, heartbeat: bool) -> None:
         reflector = Reflector(
             self.api,
             scope,
@@ -296,7 +296,7 @@ class KubernetesStore:
         listed = sum(scope.kind is Kind.SECRET for scope in self._reflectors)
         return max(self._seconds, min(max(listed / _LISTS_A_SECOND, _LIST_SECONDS[0]), _LIST_SECONDS[1]))
 
-    async def _drop(self, scope: Scope, *, clear: bool) -> None:
+    async def _drop(self, scope: WatchScope, *, clear: bool) -> None:
         reflector, tasks = self._reflectors.pop(scope, None), self._tasks.pop(scope, [])
         for task in tasks:
             task.cancel()
@@ -317,7 +317,7 @@ class KubernetesStore:
             self._leaving[scope] = asyncio.create_task(self._drop(scope, clear=True))
             self._leaving[scope].add_done_callback(functools.partial(self._left, scope))
 
-    def _left(self, scope: Scope, task: asyncio.Task[None]) -> None:
+    def _left(self, scope: WatchScope, task: asyncio.Task[None]) -> None:
         """A watch is gone, and what it held; a workspace that came back meanwhile gets a new one only now."""
         del self._leaving[scope]
         if self._unsubscribe:

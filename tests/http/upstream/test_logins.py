@@ -31,7 +31,7 @@ from proxy.upstream.logins.identity import Anonymous, BearerToken, UserPassword
 from proxy.upstream.logins.oauth import OAuthLogin
 from proxy.upstream.logins.static import AnonymousLogin, BasicLogin, BearerLogin, TokenLogin
 from proxy.upstream.network.connection import Connections
-from proxy.upstream.settings import Access, UpstreamSettings
+from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
 from proxy.upstream.tokens.challenge import Challenge
 from proxy.upstream.tokens.token_service import fetch_token
 from registry_access.model.resources import RegistryCredential
@@ -39,7 +39,7 @@ from registry_access.model.workspace_secret import ResolvedSecret
 from tests.support import builders
 from tests.support.tls import client_context, served_tls
 
-ACCESS = Access(private_addresses=True)
+ACCESS = ConnectionPolicy(private_addresses=True)
 
 
 class Recorder:
@@ -131,7 +131,7 @@ async def test_a_token_service_elsewhere_never_gets_the_credential(stack: AsyncE
 async def test_public_ecr_wants_its_own_scope(stack: AsyncExitStack) -> None:
     recorder = Recorder((200, {"token": "t"}))
     connections, host = await connected(stack, recorder, "public.ecr.aws")
-    access = Access(private_addresses=True, realm_hosts=(host,))
+    access = ConnectionPolicy(private_addresses=True, realm_hosts=(host,))
     await fetch_token(connections, "public.ecr.aws", bearer(f"https://{host}/token/"), "repository:x:pull", Anonymous(), access)
     assert recorder.seen[0][1].endswith("scope=aws")
 

@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved
 from proxy.upstream.network.connection import Connections, Follow
-from proxy.upstream.settings import Access, UpstreamSettings
+from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
 from tests.support.serving import served
 from tests.support.tls import client_context, served_tls
 
-INSIDE = Access(insecure=True, private_addresses=True)
+INSIDE = ConnectionPolicy(insecure=True, private_addresses=True)
 
 
 class Host:
@@ -84,7 +84,7 @@ async def test_a_member_alone_opens_nothing_private(stack: AsyncExitStack) -> No
     with pytest.raises(AddressRefused, match="AKUA_PRIVATE_REGISTRIES"):
         await made.request("GET", f"http://{host}/v2/a", headers={}, access=INSIDE)
     with pytest.raises(AddressRefused, match="AKUA_PRIVATE_REGISTRIES"):
-        await made.request("GET", f"https://{host}/v2/a", headers={}, access=Access(private_addresses=True))
+        await made.request("GET", f"https://{host}/v2/a", headers={}, access=ConnectionPolicy(private_addresses=True))
     assert registry.seen == []
     made = await connections(stack, private_registries=(host,))
     assert (await made.request("GET", f"http://{host}/v2/a", headers={}, access=INSIDE)).status == 200
@@ -162,7 +162,7 @@ async def test_plain_http_storage_of_an_https_registry_is_the_credential_s_word(
         made = await connections(stack, server.overrides | {"storage.example": "127.0.0.1"})
         url = f"https://{server.authority}/v2/a"
         with pytest.raises(UpstreamMisbehaved, match="insecure: true"):
-            await made.request("GET", url, headers={}, access=Access(private_addresses=True))
+            await made.request("GET", url, headers={}, access=ConnectionPolicy(private_addresses=True))
         answer = await made.request("GET", url, headers={"Authorization": "Bearer canary"}, access=INSIDE)
         assert answer.status == 200
         await made.close()

@@ -14,13 +14,13 @@ from programs.telemetry import Telemetry
 from proxy.upstream.errors import AddressRefused, UpstreamMisbehaved, UpstreamTruncated, UpstreamUnreachable
 from proxy.upstream.network.connection import Connections
 from proxy.upstream.network.resumption import ResumableBody
-from proxy.upstream.settings import Access, UpstreamSettings
+from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
 from proxy.upstream.target import TargetKind, UpstreamTarget
 from proxy.upstream.upstreams import UpstreamAccess, Upstreams
 from tests.http.upstream.test_logins import credential
 from tests.support.tls import client_context, served_tls
 
-ACCESS = Access(private_addresses=True)
+ACCESS = ConnectionPolicy(private_addresses=True)
 CONTENT = bytes(range(256)) * 2000
 
 

@@ -88,7 +88,7 @@ class Removal:
             try:
                 await self._clear(install.workspace, install.metadata.name, secret)
             except NotFound as gone:
-                self._tell(install, secret, gone)
+                self._record_left_behind(install, secret, gone)
             self._remotes.get(_name(install), set()).discard(secret)
             install = await self._with_clusters(install, {*install.status.clusters} - {secret})
         if REMOTE_FINALIZER in install.metadata.finalizers and (stay is None or not install.kubeconfig_secret):
@@ -112,7 +112,7 @@ class Removal:
                     note = f"{problem}; tried for {GIVE_UP_SECONDS / 60:g} minutes, then the install goes anyway"
                     self.events.record(occurrence(install, EventReason.REMOVAL_WAITS, SYNC, note, warning=True, alike=secret))
                     continue
-                self._tell(install, secret, error)
+                self._record_left_behind(install, secret, error)
             self._remotes.get(_name(install), set()).discard(secret)
         if not problem and REMOTE_FINALIZER in install.metadata.finalizers:
             await self._let_go(install)
@@ -149,7 +149,7 @@ class Removal:
         named = {install.kubeconfig_secret} if install.kubeconfig_secret else set()
         return {*install.status.clusters, *self._remotes.get(_name(install), ()), *named}
 
-    def _tell(self, install: Install, secret: str, error: AkuaError) -> None:
+    def _record_left_behind(self, install: Install, secret: str, error: AkuaError) -> None:
         spaces = [target.namespace for target in install.status.targets]
         where = ", ".join(spaces[:_SHOWN]) + (f" and {len(spaces) - _SHOWN} more" if len(spaces) > _SHOWN else "")
         name = install.metadata.name

@@ -15,7 +15,7 @@ from webhook.install_sync.queue.references import InstallReferences
 WATCHED = frozenset({Kind.INSTALL, Kind.PRODUCT, Kind.NAMESPACE, Kind.PULL_GRANT, Kind.SECRET})
 
 
-class Affected:
+class AffectedInstalls:
     """Call it with a change of one of the kinds `WATCHED`."""
 
     def __init__(self, index: ResourceIndex, local: TargetCluster, references: InstallReferences) -> None:

@@ -29,7 +29,7 @@ class Lanes:
             return
         self._waiting.add(name)
         self._lanes.setdefault(lane, _Lane()).waiting.append(name)
-        self._look(lane)
+        self._open_or_close(lane)
 
     def take(self) -> tuple[str, Name] | None:
         """A lane and the name whose turn it is there, under way from now on; None when nobody may begin."""
@@ -40,19 +40,19 @@ class Lanes:
         name = found.waiting.popleft()
         self._waiting.discard(name)
         found.under_way += 1
-        self._look(lane)
+        self._open_or_close(lane)
         return lane, name
 
     def leave(self, lane: str) -> None:
         """One that was under way in `lane` is done."""
         if (found := self._lanes.get(lane)) is not None:
             found.under_way -= 1
-            self._look(lane)
+            self._open_or_close(lane)
 
     def waits(self, name: Name) -> bool:
         return name in self._waiting
 
-    def _look(self, lane: str) -> None:
+    def _open_or_close(self, lane: str) -> None:
         found = self._lanes[lane]
         if found.waiting and found.under_way < self._at_once:
             self._open.add(lane)

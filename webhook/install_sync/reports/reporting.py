@@ -27,7 +27,7 @@ class Reporting:
 
     async def report(self, install: Install, found: Findings) -> Install:
         """Writes the status where it says something else; returns the install as it is then. Raises StateError."""
-        self._tell(install, found)
+        self._record_events(install, found)
         patch = status_patch(install, found, datetime.fromtimestamp(self._clock(), UTC))
         if patch is None:
             return install
@@ -37,7 +37,7 @@ class Reporting:
             return install
         return written if isinstance(written, Install) else install
 
-    def _tell(self, install: Install, found: Findings) -> None:
+    def _record_events(self, install: Install, found: Findings) -> None:
         """Every failure is recorded (repeats become one Event with a count), a success only after a failure."""
         before = install.status.condition(SYNCED)
         for condition in found.conditions:

@@ -29,7 +29,7 @@ class Progress:
         self.targets.append(done[0])
         self.wrote = self.wrote or done[1]
 
-    async def tell(self) -> None:
+    async def report(self) -> None:
         """Into the status, every five seconds at most, and never when that is the end anyway."""
         done = len(self.targets)
         if done == self._total or time.monotonic() - self._told < _TOLD_SECONDS:

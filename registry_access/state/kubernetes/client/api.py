@@ -21,7 +21,7 @@ from registry_access.runtime.failure import why
 from registry_access.state.kubernetes.client.access import ClusterAccess, TokenFile
 from registry_access.state.kubernetes.client.event_stream import BrokenStream, events_of
 from registry_access.state.kubernetes.client.interface import JSON, Listed
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 
 FIELD_MANAGER = "akua"
 MERGE_PATCH = "application/merge-patch+json"
@@ -124,7 +124,7 @@ class KubernetesApi:
             query = query | {"continue": token}
 
     @contextlib.asynccontextmanager
-    async def watch(self, scope: Scope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    async def watch(self, scope: WatchScope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The watch's events from `resource_version` on; the server ends it after `seconds`. Raises Gone, BrokenStream.
 
         From "" on, every object that is there comes first, as of now, and a bookmark that says so (KEP-3157, WatchList); servers

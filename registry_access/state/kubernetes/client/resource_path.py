@@ -18,7 +18,7 @@ PLURALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class WatchScope:
     """What one watch covers: a kind, in one namespace or ("") all, narrowed by selectors."""
 
     kind: Kind

@@ -19,7 +19,7 @@ from registry_access.model.resources import Key
 from registry_access.runtime.backoff import Backoff
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
 from registry_access.state.kubernetes.client.event_stream import BrokenStream
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.watch.feed import Feed, is_older, key_in, version_in
 from registry_access.state.kubernetes.watch.heartbeat_echo import HeartbeatEcho
 from registry_access.state.kubernetes.watch.snapshot import Snapshot
@@ -49,7 +49,7 @@ class Reflector:
     def __init__(
         self,
         api: KubernetesApi,
-        scope: Scope,
+        scope: WatchScope,
         feed: Feed,
         replica: str,
         observe: Observer | None = None,

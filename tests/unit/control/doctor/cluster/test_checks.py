@@ -17,7 +17,7 @@ from control.doctor.cluster.deployments import part_checks
 from control.doctor.cluster.installation import Installation, read_installation
 from control.doctor.cluster.reach.nodes import name_checks
 from control.doctor.cluster.reach.route import Answer, judge_name, judge_service, route_checks
-from control.doctor.cluster.view import Listing, Look
+from control.doctor.cluster.view import Listing, Lookup
 from registry_access.runtime.tls.certificate_authority import CertificateAuthority
 from registry_access.settings import Settings
 from tests.support.fake_cluster import ABSENT, APPS, HIDDEN, SYSTEM, FakeApi, deployment, findings, seen, told
@@ -28,7 +28,7 @@ OTHER_CA = CertificateAuthority.new("two", 3650)
 BUNDLE, OTHER = CA.pair.certificate.decode(), OTHER_CA.pair.certificate.decode()
 
 
-def node_trust(ready: int, wanted: int, host: str = HOST) -> Look:
+def node_trust(ready: int, wanted: int, host: str = HOST) -> Lookup:
     status = {"desiredNumberScheduled": wanted, "numberReady": ready}
     containers = [{"env": [{"name": "AKUA_HOST", "value": host}]}]
     return seen({"spec": {"template": {"spec": {"containers": containers}}}, "status": status})
@@ -48,7 +48,7 @@ def node_trust(ready: int, wanted: int, host: str = HOST) -> Look:
     ],
 )
 def test_nodes_find_the_proxy_by_a_public_name_or_because_they_are_told(
-    look: Look, addresses: list[str], found: list[tuple[str, str]], says: str
+    look: Lookup, addresses: list[str], found: list[tuple[str, str]], says: str
 ) -> None:
     checks = name_checks(Installation(HOST, node_trust=look), addresses)
     assert findings(*checks) == found
@@ -84,7 +84,7 @@ def test_processes_and_their_endpoints() -> None:
         (seen(deployment()), "good", "2 of 2 pods are ready"),
     ],
 )
-def test_a_deployment(look: Look, finding: str, says: str) -> None:
+def test_a_deployment(look: Lookup, finding: str, says: str) -> None:
     none = Listing(problem="hidden")
     installation = Installation(HOST, proxy=look, endpoints={"akua-webhook": none, "akua-proxy": none})
     found = told(part_checks(installation))
@@ -93,7 +93,7 @@ def test_a_deployment(look: Look, finding: str, says: str) -> None:
     assert found["service akua-proxy"][0] == "warning"
 
 
-def registered(bundle: str, **client: Any) -> Look:
+def registered(bundle: str, **client: Any) -> Lookup:
     service = {"service": {"namespace": "akua-system", "name": "akua-webhook"}}
     config = service | {"caBundle": base64.b64encode(bundle.encode()).decode()} | client
     return seen({"webhooks": [{"name": "pods.registry.akua.dev", "failurePolicy": "Ignore", "clientConfig": config}]})
@@ -115,7 +115,7 @@ def registered(bundle: str, **client: Any) -> Look:
         (HIDDEN, BUNDLE, "unseen", "cannot be looked at"),
     ],
 )
-def test_the_registration(registration: Look, ca: str, finding: str, says: str) -> None:
+def test_the_registration(registration: Lookup, ca: str, finding: str, says: str) -> None:
     installation = Installation(HOST, registration=registration, ca=seen({"data": {"ca.crt": ca}}))
     (check,) = registration_checks(installation)
     assert (str(check.finding), says in check.detail) == (finding, True), check.detail

@@ -16,7 +16,7 @@ from control.doctor.cluster.installation import Installation
 from control.doctor.cluster.rights import EXCESSIVE, NEEDED, account_checks, own_checks, workspace_checks
 from control.doctor.cluster.state import read_state
 from control.doctor.cluster.trail import trail_check
-from control.doctor.cluster.view import Access, Look
+from control.doctor.cluster.view import Lookup, ResourceAttributes
 from control.doctor.finding import Check
 from control.doctor.resources import credential_checks
 from registry_access.model.errors import Conflict, InvalidManifest
@@ -68,7 +68,7 @@ async def test_where_the_processes_cannot_be_counted_one_proof_will_do() -> None
     assert found["freshness installs"][0] == "unseen"
 
 
-def lease(holder: str, age: float) -> Look:
+def lease(holder: str, age: float) -> Lookup:
     renewed = datetime.fromtimestamp(NOW - age, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return seen({"spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15}})
 
@@ -84,12 +84,12 @@ def lease(holder: str, age: float) -> Look:
         (HIDDEN, "unseen", "cannot be looked at"),
     ],
 )
-def test_somebody_leads(look: Look, finding: str, says: str) -> None:
+def test_somebody_leads(look: Lookup, finding: str, says: str) -> None:
     check = leader_check(Installation(HOST, lease=look), NOW)
     assert (str(check.finding), says in check.detail) == (finding, True), check.detail
 
 
-def only(**accounts: Sequence[Access]) -> Any:
+def only(**accounts: Sequence[ResourceAttributes]) -> Any:
     """Each account of ours (akua_...) is allowed just this."""
     allowed = {
         f"system:serviceaccount:akua-system:{name.replace('_', '-')}": [access.attributes() for access in accesses]

@@ -17,7 +17,7 @@ from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.access import ClusterAccess
 from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
 from registry_access.state.kubernetes.client.interface import Listed
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.store import KubernetesStore
 from tests.support.state_conformance import until
 
@@ -52,7 +52,7 @@ class OneWorkspace(KubernetesApi):
         yield {"metadata": {"resourceVersion": "1"}, "items": self._held(scope)}
 
     @contextlib.asynccontextmanager
-    async def watch(self, scope: Scope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    async def watch(self, scope: WatchScope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         self.watched.append(scope.path)
         if scope.path in self.fails:
             raise Unavailable("internal error", status=500)

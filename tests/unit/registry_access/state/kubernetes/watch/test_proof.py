@@ -14,7 +14,7 @@ from registry_access.model.resources import Kind
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
 from registry_access.state.kubernetes.client.interface import Listed
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.proof import HeartbeatProof, ListProof
 from registry_access.state.kubernetes.watch.reflector import Reflector
@@ -49,7 +49,7 @@ class OddApi(KubernetesApi):
 @pytest.mark.parametrize("kind", ["heartbeat", "list"])
 async def test_odd_answers_do_not_end_a_proof(kind: str) -> None:
     api = OddApi(ANSWERS)
-    reflector = Reflector(api, Scope(Kind.SECRET if kind == "list" else Kind.PRODUCT), Feed(ResourceIndex()), "replica")
+    reflector = Reflector(api, WatchScope(Kind.SECRET if kind == "list" else Kind.PRODUCT), Feed(ResourceIndex()), "replica")
     reflector.synced.set()
     proof: HeartbeatProof | ListProof = ListProof(api, reflector, lambda: 0.01)
     if kind == "heartbeat":

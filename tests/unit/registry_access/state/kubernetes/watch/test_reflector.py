@@ -16,7 +16,7 @@ from registry_access.runtime.backoff import Backoff
 from registry_access.state.index import ResourceIndex
 from registry_access.state.kubernetes.client.api import KubernetesApi, Unavailable
 from registry_access.state.kubernetes.client.interface import Listed
-from registry_access.state.kubernetes.client.resource_path import Scope
+from registry_access.state.kubernetes.client.resource_path import WatchScope
 from registry_access.state.kubernetes.watch.feed import Feed
 from registry_access.state.kubernetes.watch.reflector import Reflector
 from tests.support.state_conformance import until
@@ -47,7 +47,7 @@ class ScriptedApi(KubernetesApi):
         self.asked: list[str] = []
 
     @contextlib.asynccontextmanager
-    async def watch(self, scope: Scope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[Event]]:
+    async def watch(self, scope: WatchScope, resource_version: str, seconds: int) -> AsyncIterator[AsyncIterator[Event]]:
         self.asked.append(f"watch {resource_version}")
         said = self.watches.pop(0) if self.watches else []
         if isinstance(said, Exception):
@@ -75,7 +75,7 @@ def page(version: int, *items: Event) -> Event:
 async def reflecting(api: ScriptedApi) -> AsyncIterator[tuple[Reflector, Callable[[], list[tuple[str, str]]]]]:
     """A running reflector, and what the index holds: names with UIDs, sorted."""
     index = ResourceIndex()
-    reflector = Reflector(api, Scope(Kind.PRODUCT), Feed(index), "replica", backoff=Backoff(0.001, 0.01))
+    reflector = Reflector(api, WatchScope(Kind.PRODUCT), Feed(index), "replica", backoff=Backoff(0.001, 0.01))
     task = asyncio.create_task(reflector.run())
     try:
         yield reflector, lambda: sorted((item.metadata.name, item.metadata.uid) for item in index.products())
