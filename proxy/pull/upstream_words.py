@@ -13,8 +13,8 @@ from urllib.parse import quote
 import orjson
 
 from proxy.pull.content_coding import decoded
+from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.quotation import quotable
-from proxy.upstream.response import UpstreamResponse
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.audit_event import safe_text
 from registry_access.model.errors import UpstreamError

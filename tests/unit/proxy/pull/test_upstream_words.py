@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from proxy.pull.upstream_words import words_of
-from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.upstreams import UpstreamAccess
 from registry_access.model.workspace_secret import ResolvedSecret
 
