@@ -34,6 +34,7 @@ from registry_access.state.interface import StateStore
 from registry_access.state.key_care import KeyCare
 from registry_access.state.opening import SystemSecrets, open_store
 from registry_access.state.signing_keys import ACCESS_TOKEN_KEYS, INSTALL_TOKEN_JWKS, INSTALL_TOKEN_KEYS
+from webhook.admission.api_servers import ApiServers
 from webhook.admission.app import WebhookApp
 from webhook.admission.audit import NAMESPACES, AdmissionAudit
 from webhook.assembly import InstallSyncParts, build_install_sync
@@ -90,7 +91,9 @@ class Process:
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Serves until SIGTERM, SIGINT or `stop`. Raises InvalidSettings, InvalidInput, StateError, AuditError before that."""
         proxy = DeferredApp()
-        webhook = WebhookApp(None, self.telemetry, held_maximum=self.settings.admission_held_bytes)
+        webhook = WebhookApp(
+            None, self.telemetry, api_servers=self._api_servers(), held_maximum=self.settings.admission_held_bytes
+        )
         # Ports first: one that is taken is said before a key is made or a database opened.
         self.servers = Servers(
             self._listeners(proxy, webhook),
@@ -191,9 +194,24 @@ class Process:
             tls = self._tls(PROXY, settings.proxy_tls_certificate, settings.proxy_tls_key)
             listeners.append(Listener(PROXY, proxy, settings.proxy_address, tls, limits))
         if self.webhook:
-            tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key)
-            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls or self._issue(), limits))
+            tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key) or self._issue()
+            if settings.webhook_client_ca_file:
+                tls = replace(tls, client_ca=Path(settings.webhook_client_ca_file))
+            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls, limits))
         return listeners
+
+    def _api_servers(self) -> ApiServers | None:
+        settings = self.settings
+        if not self.webhook or not (settings.webhook_client_ca_file or settings.webhook_token_file):
+            return None
+        servers = ApiServers(
+            certificates=bool(settings.webhook_client_ca_file),
+            names=settings.webhook_client_names,
+            token_file=Path(settings.webhook_token_file) if settings.webhook_token_file else None,
+            refuses=settings.webhook_unverified == "refuse",
+        )
+        servers.check()
+        return servers
 
     def _limits(self) -> Limits:
         settings = self.settings

@@ -164,6 +164,12 @@ def pem_file(value: str) -> str:
     return value
 
 
+def unverified(value: str) -> str:
+    if value not in ("answer", "refuse"):
+        raise InvalidInput("is neither answer nor refuse", remedy="write answer, or refuse where every API server is known")
+    return value
+
+
 def audit_location(value: str) -> str:
     if not re.match(r"(sqlite:///.|postgres(ql)?(\+[a-z0-9]+)?://.)", value):
         raise InvalidInput("is no audit trail", remedy="write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
@@ -243,6 +249,20 @@ class Settings:
         "", text, "PEM file for the webhook; empty: by Secret in a cluster, else one of our own below .akua."
     )
     webhook_tls_key: str = _setting("", text, "PEM file with the webhook's key.")
+    webhook_client_ca_file: str = _setting(
+        "", pem_file, "PEM file with the CA of the certificates by which API servers are known to the webhook."
+    )
+    webhook_client_names: tuple[str, ...] = _setting(
+        (), words, "Common or DNS names (comma-separated) of those certificates; empty: any of that CA."
+    )
+    webhook_token_file: str = _setting(
+        "", text, "File with the bearer tokens, one a line, by which API servers are known to the webhook."
+    )
+    webhook_unverified: str = _setting(
+        "answer",
+        unverified,
+        "With either of them, what becomes of reviews without a credential: answer (and do not record), or refuse.",
+    )
     staleness_limit: float = _setting(15.0, duration, "Pulls are refused when the state was not proven current for this long.")
     install_token_lifetime: float = _setting(30 * 86400.0, duration, "How long an install token is valid.")
     access_token_lifetime: float = _setting(300.0, duration, "How long an access token is valid; 60s to 1h.")
@@ -404,6 +424,19 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
     if settings.proxy_plain_http and settings.proxy_tls_certificate:
         problems.append(
             InvalidInput("contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="give one of them")
+        )
+    api_servers_known = settings.webhook_client_ca_file or settings.webhook_token_file
+    if settings.webhook_unverified == "refuse" and not api_servers_known:
+        problems.append(
+            InvalidInput(
+                "would refuse every review",
+                field=PREFIX + "WEBHOOK_UNVERIFIED",
+                remedy="set AKUA_WEBHOOK_CLIENT_CA_FILE or AKUA_WEBHOOK_TOKEN_FILE too",
+            )
+        )
+    if settings.webhook_client_names and not settings.webhook_client_ca_file:
+        problems.append(
+            InvalidInput("is missing", field=PREFIX + "WEBHOOK_CLIENT_CA_FILE", remedy="names need the CA that they are of")
         )
     bounds = (
         ("access_token_lifetime", 60, 3600),

@@ -21,6 +21,10 @@ class WebhookMetrics(StateMetrics, AuditMetrics):
         self.admission_seconds = self._histogram(
             "akua_admission_seconds", "Seconds to answer an admission review.", buckets=_ADMISSION_SECONDS
         )
+        self.admission_unverified = self._counter(
+            "akua_admission_unverified",
+            "Reviews without an API server's credential, where one is asked for; they are not recorded.",
+        )
         self.admission_audit_drops = self._counter(
             "akua_admission_audit_drops", "Admissions that could not be written into the audit trail."
         )

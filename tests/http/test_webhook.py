@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from programs.telemetry import Telemetry
 from registry_access.model.resources import PullGrant
+from registry_access.runtime.health import Health
+from registry_access.runtime.http.address import Address
+from registry_access.runtime.serving import Listener, Servers
+from registry_access.runtime.tls.served_certificate import TlsFiles
 from tests.support.pods import grant, operations_of, pod, review
 from tests.support.serving import served
+from webhook.admission.api_servers import ApiServers
 from webhook.admission.app import BODY_MAXIMUM, WebhookApp
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting
@@ -211,3 +219,68 @@ def test_until_the_state_is_read_no_review_is_answered_as_if_there_were_no_grant
     assert app.reply(b"POST", b"/mutate", review(pod("ghcr.io/acme/app:1"))).status == 503
     app.grants = Grants()
     assert operations_of(app.reply(b"POST", b"/mutate", review(pod("ghcr.io/acme/app:1"))).body)
+
+
+@pytest.fixture
+async def known(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[httpx.Response]]]:
+    """Sends a review to a webhook that knows its API servers, by certificate or token, with what is given of either."""
+    SEEN.clear()
+    authority, clients, token = trustme.CA(), trustme.CA(), tmp_path / "token"
+    clients.cert_pem.write_to_path(tmp_path / "clients.pem")
+    clients.issue_cert(common_name="kube-apiserver").private_key_and_cert_chain_pem.write_to_path(tmp_path / "kube-apiserver")
+    clients.issue_cert(common_name="kubelet").private_key_and_cert_chain_pem.write_to_path(tmp_path / "kubelet")
+    serving = authority.issue_cert("127.0.0.1")
+    serving.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    serving.private_key_pem.write_to_path(tmp_path / "tls.key")
+    token.write_text("the-token")
+    telemetry = Telemetry()
+    running: list[tuple[Servers, asyncio.Task[None]]] = []
+
+    async def ask(*, certificate: str = "", authorization: str = "", refuses: bool = False) -> httpx.Response:
+        servers = ApiServers(certificates=True, names=("kube-apiserver",), token_file=token, refuses=refuses)
+        app = WebhookApp(Grants(), telemetry, observe, api_servers=servers)
+        files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "clients.pem")
+        listening = Servers([Listener("webhook", app, Address("127.0.0.1", 0), files)], telemetry=telemetry, health=Health())
+        started = asyncio.Event()
+        task = asyncio.create_task(listening.run(started.set))
+        running.append((listening, task))
+        await started.wait()
+        trusted = ssl.create_default_context()
+        authority.configure_trust(trusted)
+        if certificate:
+            trusted.load_cert_chain(tmp_path / certificate)
+        headers = {"Authorization": authorization} if authorization else {}
+        async with httpx.AsyncClient(verify=trusted, headers=headers, trust_env=False) as client:
+            url = f"https://127.0.0.1:{listening.port('webhook')}/mutate"
+            return await client.post(url, content=review(pod("ghcr.io/acme/app:1")))
+
+    yield ask
+    for listening, task in running:
+        listening.stop()
+        await task
+
+
+@pytest.mark.parametrize(
+    ("shown", "recorded"),
+    [
+        ({"certificate": "kube-apiserver"}, 1),
+        ({"authorization": "Bearer the-token"}, 1),
+        ({"certificate": "kubelet", "authorization": "Bearer the-token"}, 1),
+        ({"certificate": "kubelet"}, 0),
+        ({"authorization": "Bearer another"}, 0),
+        ({}, 0),
+    ],
+)
+async def test_only_reviews_of_an_api_server_are_recorded_where_it_shows_a_credential(
+    known: Callable[..., Awaitable[httpx.Response]], shown: dict[str, str], recorded: int
+) -> None:
+    """Issue 11, item 9: anybody who reached the port had forged pods recorded."""
+    answer = await known(**shown)
+    assert operations_of(answer.content), "it is answered all the same"
+    assert len(SEEN) == recorded
+
+
+async def test_others_may_be_refused(known: Callable[..., Awaitable[httpx.Response]]) -> None:
+    assert (await known(refuses=True)).status_code == 401
+    assert (await known(refuses=True, authorization="Bearer the-token")).status_code == 200
+    assert len(SEEN) == 1

@@ -95,13 +95,18 @@ def find_api_server() -> Path:
 
 
 @contextmanager
-def running_control_plane(folder: Path, *, port: int = 0, etcd: Path | None = None, audited: str = "") -> Iterator[ControlPlane]:
+def running_control_plane(
+    folder: Path, *, port: int = 0, etcd: Path | None = None, audited: str = "", admission: str = ""
+) -> Iterator[ControlPlane]:
     """etcd (None: Debian's) and kube-apiserver with our CRDs, in `folder`, stopped at the end. Ready in about 3 s.
 
-    `audited`: an audit policy (audit.k8s.io/v1); the log is then `audit_log(folder)`.
+    `audited`: an audit policy (audit.k8s.io/v1); the log is then `audit_log(folder)`. `admission`: an AdmissionConfiguration
+    (apiserver.config.k8s.io/v1).
     """
     if audited:
         (folder / "audit-policy.yaml").write_text(audited)
+    if admission:
+        (folder / "admission.yaml").write_text(admission)
     api_server, etcd = find_api_server(), etcd or requires_program("etcd")
     port = port or free_port()
     etcd_url, peer_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
@@ -196,6 +201,8 @@ def _api_server_command(program: Path, folder: Path, port: int, etcd: str) -> li
     }
     if (folder / "audit-policy.yaml").exists():
         options |= {"audit-policy-file": folder / "audit-policy.yaml", "audit-log-path": audit_log(folder)}
+    if (folder / "admission.yaml").exists():
+        options["admission-control-config-file"] = folder / "admission.yaml"
     return [str(program), *(f"--{name}={value}" for name, value in options.items())]
 
 

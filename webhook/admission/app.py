@@ -12,6 +12,8 @@ from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import PullGrant
 from registry_access.runtime.http.held_bodies import HeldBodies
 from registry_access.runtime.http.immediate_protocol import Reply, text_reply
+from registry_access.runtime.http.request_sender import UNKNOWN_SENDER, Sender
+from webhook.admission.api_servers import ApiServers
 from webhook.admission.grant_index import GrantIndexes
 from webhook.admission.review import AdmissionRequest, ReviewTooComplex, decode_review, encode_answer
 from webhook.admission.rewriting import Rewriting, rewrite_pod
@@ -38,6 +40,8 @@ Observer = Callable[[AdmissionRequest, Rewriting], None]
 class WebhookApp:
     """An ImmediateApp. `observer` is called with every rewriting that is not a dry run; it must not block.
 
+    With `api_servers` it is called only with what an API server sent; without, nobody can tell, and it is called with all.
+
     `grants` may come later; until then every review is refused, and the API server goes by its failure policy. `held_maximum`
     bounds the bytes of unfinished reviews.
     """
@@ -51,18 +55,24 @@ class WebhookApp:
         telemetry: WebhookMetrics,
         observer: Observer | None = None,
         *,
+        api_servers: ApiServers | None = None,
         held_maximum: int = HELD_MAXIMUM,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.grants = grants
         self.observer = observer
         self.bodies = HeldBodies(held_maximum, telemetry.admission_held_bytes.set)
+        self._api_servers = api_servers
         self._telemetry = telemetry
         self._clock = clock
         self._logged: dict[str, float] = {}
         self._indexes = GrantIndexes()
 
     def reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        return self.reply_to(UNKNOWN_SENDER, method, path, body)
+
+    def reply_to(self, sender: Sender, method: bytes, path: bytes, body: bytes) -> Reply:
+        """See Discerning."""
         if path != PATH:
             return text_reply(404, "only POST /mutate is here")
         if method != b"POST":
@@ -71,6 +81,12 @@ class WebhookApp:
             self._refuse("not-ready", len(body))
             return text_reply(503, "the state has not been read yet", (b"retry-after", b"1"))
         began = time.perf_counter()
+        verified = self._api_servers is None or self._api_servers.sent(sender)
+        if not verified:
+            self._telemetry.admission_unverified.inc()
+            if self._api_servers is not None and self._api_servers.refuses:
+                self._refuse("unverified", len(body))
+                return text_reply(401, "only API servers are answered here", (b"www-authenticate", b"Bearer"))
         try:
             asked = decode_review(body)
         except ReviewTooComplex as error:
@@ -79,7 +95,7 @@ class WebhookApp:
         except InvalidInput as error:
             self._telemetry.admission_reviews.labels("", "invalid").inc()
             return text_reply(400, str(error))
-        answer = self._answer(asked, self.grants)
+        answer = self._answer(asked, self.grants, recorded=verified)
         self._telemetry.admission_seconds.observe(time.perf_counter() - began)
         return Reply(200, answer)
 
@@ -99,7 +115,7 @@ class WebhookApp:
                 size,
             )
 
-    def _answer(self, asked: AdmissionRequest, source: GrantSource) -> bytes:
+    def _answer(self, asked: AdmissionRequest, source: GrantSource, *, recorded: bool) -> bytes:
         operation = asked.operation if asked.operation in ("CREATE", "UPDATE") else "other"
         try:
             rewriting = Rewriting()
@@ -107,7 +123,7 @@ class WebhookApp:
                 grants = self._indexes.of(asked.namespace, source.grants(asked.namespace))
                 rewriting = rewrite_pod(asked.object, asked.old_object, asked.operation, asked.subresource, grants)
             answer = encode_answer(asked.uid, rewriting.operations, rewriting.warnings)
-            if self.observer is not None and not asked.dry_run and rewriting.outcomes:
+            if self.observer is not None and recorded and not asked.dry_run and rewriting.outcomes:
                 self.observer(asked, rewriting)
         except Exception:
             logger.exception("a review was answered without rewriting", extra={"namespace": asked.namespace})

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 from registry_access.runtime.connections.limits import Limits
 from registry_access.runtime.http.guarded_protocol import GuardedProtocol
 from registry_access.runtime.http.held_bodies import HeldBodies
+from registry_access.runtime.http.request_sender import Sender, certified_names
 
 _HELD_MAXIMUM = 32 * 1024 * 1024
 _PIECES_MAXIMUM = 16_384  # a network's smallest packets make half as many of the largest body
@@ -49,6 +50,13 @@ class Watchful(Protocol):
 
     def refused(self, status: int, size: int) -> None:
         """A request was refused with `status` (408, 413, 503) when `size` bytes of its body had been sent or announced."""
+
+
+@runtime_checkable
+class Discerning(Protocol):
+    """An ImmediateApp whose answers depend on who asks: it is called by `reply_to` instead of `reply`."""
+
+    def reply_to(self, sender: Sender, method: bytes, path: bytes, body: bytes) -> Reply: ...
 
 
 class ImmediateProtocol(GuardedProtocol):
@@ -126,7 +134,7 @@ class ImmediateProtocol(GuardedProtocol):
             return
         body, self._body = bytes(self._body), b""
         self.slot.begin()
-        reply = self.immediate_app.reply(self.parser.get_method(), self.url.partition(b"?")[0], body)
+        reply = self._reply(self.parser.get_method(), self.url.partition(b"?")[0], body)
         if reply.status == HTTPStatus.OK:
             self.slot.know(self.slot.address)  # as much as is known without a client certificate
         self.slot.end()
@@ -134,6 +142,14 @@ class ImmediateProtocol(GuardedProtocol):
         self._answer(reply, keep)
         if keep:
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _reply(self, method: bytes, path: bytes, body: bytes) -> Reply:
+        app = self.immediate_app
+        if not isinstance(app, Discerning):
+            return app.reply(method, path, body)
+        authorizations = [value for name, value in self.headers if name == b"authorization"]
+        names = certified_names(self.transport.get_extra_info("peercert"))
+        return app.reply_to(Sender(authorizations[0] if len(authorizations) == 1 else b"", names), method, path, body)
 
     def shutdown(self) -> None:
         self._last = True

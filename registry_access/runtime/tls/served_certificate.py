@@ -16,12 +16,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-Stamp = tuple[tuple[int, int], tuple[int, int]]
+Stamp = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files. With `client_ca`, clients must present a certificate from it."""
+    """PEM files. With `client_ca`, a certificate that a client presents must be from it; a client may present none."""
 
     certificate: Path
     key: Path
@@ -70,11 +70,11 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     context.load_cert_chain(files.certificate, files.key)
     if files.client_ca:
         context.load_verify_locations(files.client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
 def _stamp(files: TlsFiles) -> Stamp:
     """Differs for every new content of a file, even when two came within one tick of the file system's clock."""
-    certificate, key = files.certificate.stat(), files.key.stat()
-    return (certificate.st_ino, certificate.st_mtime_ns), (key.st_ino, key.st_mtime_ns)
+    found = [file.stat() for file in (files.certificate, files.key, files.client_ca) if file is not None]
+    return tuple((each.st_ino, each.st_mtime_ns) for each in found)

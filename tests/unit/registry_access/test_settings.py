@@ -124,6 +124,19 @@ def test_a_file_that_is_none(tmp_path: Path, content: str) -> None:
         load_settings({}, tmp_path / "absent.toml")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"AKUA_WEBHOOK_UNVERIFIED": "refuse"}, "AKUA_WEBHOOK_UNVERIFIED: would refuse every review"),
+        ({"AKUA_WEBHOOK_UNVERIFIED": "drop"}, "is neither answer nor refuse"),
+        ({"AKUA_WEBHOOK_CLIENT_NAMES": "kube-apiserver"}, "AKUA_WEBHOOK_CLIENT_CA_FILE: is missing"),
+    ],
+)
+def test_how_api_servers_are_known_makes_sense(given: dict[str, str], says: str) -> None:
+    with pytest.raises(InvalidSettings, match=says):
+        load_settings(given)
+
+
 def test_secrets_are_not_shown() -> None:
     settings = load_settings({"AKUA_AUDIT_DSN": "postgresql://u:canary@h/d"})
     assert "canary" not in repr(settings)
