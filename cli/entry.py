@@ -1,5 +1,5 @@
-"""Where `akua` begins. The programs that run for months take the short way: started without options, as a Deployment starts them,
-there is nothing to parse, and the command line's own libraries would be a third of their memory and of the time to be ready.
+"""Where `akua` begins. Long-running programs take a shortcut: started without options, as a Deployment starts them, they have
+nothing to parse, and the command line's libraries would cost a third of their memory and start-up time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PROGRAMS = ("serve", "proxy", "webhook", _NODE_TRUST)
 
 def run() -> None:
     """The entry point."""
-    # Whatever we write (state, audit trail, keys) is nobody else's to read.
+    # Nobody else may read the files that we write (state, audit trail, keys).
     os.umask(0o077)
     arguments = sys.argv[1:]
     sys.exit(_serve(arguments[0]) if len(arguments) == 1 and arguments[0] in _PROGRAMS else _command())

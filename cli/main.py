@@ -93,7 +93,7 @@ install_app.command()(pods)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; see `exit_code`, and 3: refused (`explain`)."""
-    # Commands say what went wrong themselves; a serving process sets up its own log.
+    """Runs one command and returns its exit code: see `exit_code`, plus 3 for a refusal by `explain`."""
+    # Commands report their own errors; a serving process sets up its own log.
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     return exit_code(lambda: app(args=None if arguments is None else list(arguments), prog_name="akua"))

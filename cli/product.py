@@ -21,11 +21,11 @@ NameArgument = Annotated[str, typer.Argument(help="The product's name.")]
 def create(
     context: typer.Context,
     name: NameArgument,
-    repositories: Annotated[list[str], typer.Argument(help="registry/repository, or registry/prefix/* for everything below.")],
+    repositories: Annotated[list[str], typer.Argument(help="registry/repository, or registry/prefix/* for everything under it.")],
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create a product, or change what it includes.
+    """Create a product, or replace its repositories.
 
     Example: akua product create storefront ghcr.io/acme/storefront 'ghcr.io/acme/charts/*'
     """
@@ -35,7 +35,7 @@ def create(
 
 @product_app.command("list")
 def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
-    """List the workspace's products, and how many installs each has."""
+    """List the workspace's products and the number of installs of each."""
 
     async def work(session: Session) -> list[tuple[Product, int]]:
         return [(item, len(installs_with(session, item.metadata.name))) for item in session.products()]
@@ -48,7 +48,7 @@ def list_(context: typer.Context, workspace: WorkspaceOption = "", output: Outpu
         (item.metadata.name, ", ".join(map(str, item.repositories)), str(count), age(item.metadata.creation_time))
         for item, count in found
     ]
-    show_rows(("name", "repositories", "installs", "age"), rows, empty="no products yet; `akua product create` makes one")
+    show_rows(("name", "repositories", "installs", "age"), rows, empty="no products yet; run `akua product create` to create one")
 
 
 @product_app.command("delete")
@@ -59,7 +59,7 @@ def delete(
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Delete a product. Its installs stay, and are refused what only the product gave them."""
+    """Delete a product. Its installs stay, but may no longer pull what only the product gave them."""
 
     async def work(session: Session) -> list[str]:
         session.product(name)

@@ -1,4 +1,4 @@
-"""`akua serve`, `akua proxy`, `akua webhook`, as commands with options. Without any, cli/entry.py runs them by itself."""
+"""`akua serve`, `akua proxy` and `akua webhook` as commands with options. Without options, cli/entry.py runs them directly."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from programs.node_trust import hosts_folder, keep_trust, look_once, stay_ready
 from programs.runner import run_program
 from registry_access.runtime.logs.remark import remark
 
-AddressOption = Annotated[str, typer.Option(help="address:port to listen on; port 0: any free one.", show_default=False)]
-HostOption = Annotated[str, typer.Option(help="The name that images carry for the proxy.", show_default=False)]
+AddressOption = Annotated[str, typer.Option(help="address:port to listen on; port 0 picks a free port.", show_default=False)]
+HostOption = Annotated[str, typer.Option(help="The proxy's host name in image references.", show_default=False)]
 
 
 def serve(
@@ -25,8 +25,8 @@ def serve(
 ) -> None:
     """Run everything in one process: proxy, admission webhook, install sync, health and metrics.
 
-    State, audit trail and certificates live in the folder .akua unless settings say otherwise; the webhook makes a certificate of
-    its own. SIGTERM: not ready, streams drain, the audit trail is flushed.
+    State, audit trail and certificates live in the folder .akua unless settings say otherwise; the webhook creates its own
+    certificate. On SIGTERM the process becomes not ready, drains its streams and flushes the audit trail.
 
     Example: akua serve --host registry.example.com
     """
@@ -52,19 +52,21 @@ def webhook(
 
 def node_trust(
     context: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Look and write once, then end.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Take away what it wrote on this node, then end.")] = False,
-    stay: Annotated[bool, typer.Option("--stay", help="With --remove: do not end, be ready. For the DaemonSet.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Update the folder once, then exit.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what node-trust wrote on this node, then exit.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="With --remove, keep running and report ready; for the DaemonSet.")
+    ] = False,
     config_path: Annotated[
-        str, typer.Option(help="containerd's folder of registry hosts, its config_path.", show_default=False)
+        str, typer.Option(help="containerd's config_path, its folder of registry hosts.", show_default=False)
     ] = "",
-    host: Annotated[str, typer.Option(help="The name that images carry for the proxy.", show_default=False)] = "",
+    host: Annotated[str, typer.Option(help="The proxy's host name in image references.", show_default=False)] = "",
     operations_address: Annotated[str, typer.Option(help="address:port for health and metrics.", show_default=False)] = "",
 ) -> None:
-    """Tell this node's containerd where the proxy is and which CA to believe there. Runs on every node, as a DaemonSet.
+    """Configure where this node's containerd finds the proxy and which CA it trusts there. Runs on every node, as a DaemonSet.
 
     Reads the Service akua-proxy and the ConfigMap akua-ca every 15 s and keeps HOST/hosts.toml and HOST/ca.crt below
-    /etc/containerd/certs.d as they say. What was written stays when it ends.
+    /etc/containerd/certs.d up to date. The files stay when it exits.
 
     Example: akua node-trust --once --host registry.example.com
     """

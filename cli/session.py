@@ -33,7 +33,7 @@ def with_session(
 ) -> T:
     """Runs `work` on the state that the settings name. `creating`: the workspace may be new.
 
-    `provisioned`: what the install sync wrote into target namespaces is needed too, which only administrators may see.
+    `provisioned` also reads what the install sync wrote to target namespaces, which only administrators may see.
     """
     settings = invocation(context).settings()
 
@@ -46,15 +46,17 @@ def with_session(
 
 
 def _workspace(index: ResourceIndex, given: str, *, creating: bool) -> str:
-    """The workspace that was named, or the only one. Raises InvalidInput, NotFound."""
+    """The named workspace, or the only one. Raises InvalidInput, NotFound."""
     known = workspaces(index)
     if given:
         if given not in known and not creating:
-            there = f"; there is {', '.join(known)}" if known else ""
-            raise NotFound(f"there is no workspace {given}{there}")
+            there = f"; known workspaces: {', '.join(known)}" if known else ""
+            raise NotFound(f"workspace {given} does not exist{there}")
         return given
     if len(known) > 1:
         raise InvalidInput(
-            f"is needed, there are {', '.join(known)}", field="--workspace", remedy="name one, or set AKUA_WORKSPACE"
+            f"is required because there are several: {', '.join(known)}",
+            field="--workspace",
+            remedy="pass one, or set AKUA_WORKSPACE",
         )
     return known[0] if known else DEFAULT_WORKSPACE

@@ -23,7 +23,7 @@ def create(
     name: Annotated[str, typer.Argument(help="The workspace's name; a namespace.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create a workspace, or make one of a namespace that is there.
+    """Create a workspace, or turn an existing namespace into one.
 
     Example: akua workspace create acme
     """
@@ -33,12 +33,12 @@ def create(
         async with opened(settings) as store:
             return (await apply_workspace(store, name)).to_manifest()
 
-    done(output, asyncio.run(work()), f"workspace {name} is there")
+    done(output, asyncio.run(work()), f"workspace {name} is ready")
 
 
 @workspace_app.command("list")
 def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List the workspaces, how much each has, and namespaces with credentials or installs that are not workspaces."""
+    """List the workspaces and their contents, and namespaces with credentials or installs that are not workspaces."""
     settings = invocation(context).settings()
 
     async def work() -> list[dict[str, Any]]:
@@ -51,9 +51,9 @@ def list_(context: typer.Context, output: OutputOption = Output.TABLE) -> None:
         return
     columns = ("name", "credentials", "products", "installs", *(["problem"] if any("problem" in item for item in found) else []))
     rows = [tuple(str(item.get(column, "")) for column in columns) for item in found]
-    show_rows(columns, rows, empty="no workspaces yet; `akua workspace create NAME` makes one")
+    show_rows(columns, rows, empty="no workspaces yet; run `akua workspace create NAME` to create one")
 
 
 def _shown(summary: WorkspaceSummary) -> dict[str, Any]:
-    """Of a workspace that is as it should be, no problem."""
+    """A healthy workspace has no problem to show."""
     return {name: value for name, value in asdict(summary).items() if name != "problem" or value}

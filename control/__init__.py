@@ -1,1 +1,1 @@
-"""Use cases: what a person does, as functions on values. Nothing here knows a terminal or HTTP requests."""
+"""Use cases: what a user does, as functions on values. Nothing here depends on a terminal or on HTTP requests."""

@@ -1,4 +1,4 @@
-"""Where the audit trail is, for a person who looks for it in the wrong place."""
+"""Where to find the audit trail when it is not on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SQLITE = "sqlite:///"
 
 
 def where_instead(settings: Settings) -> str:
-    """What to do where the trail that `settings` name is not on this machine; "" where it can be opened."""
+    """What to do if the trail in `settings` is not on this machine; "" if it can be opened."""
     if not settings.audit_dsn.startswith(_SQLITE) or Path(settings.audit_dsn.removeprefix(_SQLITE)).exists():
         return ""
     if settings.in_cluster:
@@ -20,4 +20,4 @@ def where_instead(settings: Settings) -> str:
             f"{SYSTEM_NAMESPACE} exec deploy/akua-proxy -- akua audit list`, or sets AKUA_AUDIT_DSN to its database. A member of "
             "a workspace sees its refusals with `akua audit list --workspace WORKSPACE`, or `kubectl describe install NAME`"
         )
-    return "there is no audit trail here yet; `akua serve` makes it, and AKUA_AUDIT_DSN names one elsewhere"
+    return "the audit trail does not exist yet; start `akua serve` to create it, or set AKUA_AUDIT_DSN to an existing one"

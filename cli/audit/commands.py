@@ -1,4 +1,4 @@
-"""`akua audit`: who pulled what, when, and why not."""
+"""`akua audit`: who pulled what and when, and why a pull was refused."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ audit_app = typer.Typer(no_args_is_help=True, help="The audit trail: every pull,
 _AGO = re.compile(r"(\d+)([smhd])", re.ASCII)
 _PAGE = 1000
 
-InstallOption = Annotated[str, typer.Option("--install", "-i", help="Only this install's.", show_default=False)]
-WorkspaceFilter = Annotated[str, typer.Option("--workspace", "-w", help="Only this workspace's.", show_default=False)]
-RegistryOption = Annotated[str, typer.Option("--registry", help="Only this upstream registry's.", show_default=False)]
-RepositoryOption = Annotated[str, typer.Option("--repository", help="Only this repository's.", show_default=False)]
+InstallOption = Annotated[str, typer.Option("--install", "-i", help="Show only this install.", show_default=False)]
+WorkspaceFilter = Annotated[str, typer.Option("--workspace", "-w", help="Show only this workspace.", show_default=False)]
+RegistryOption = Annotated[str, typer.Option("--registry", help="Show only this upstream registry.", show_default=False)]
+RepositoryOption = Annotated[str, typer.Option("--repository", help="Show only this repository.", show_default=False)]
 OperationOption = Annotated[
-    Operation | None, typer.Option("--operation", help="Only this: pull-manifest, pull-blob, admission ...", show_default=False)
+    Operation | None,
+    typer.Option("--operation", help="Show only this: pull-manifest, pull-blob, admission ...", show_default=False),
 ]
 DecisionOption = Annotated[
-    str, typer.Option("--decision", "-d", help="Only this decision's, as kubelet and events quote it.", show_default=False)
+    str, typer.Option("--decision", "-d", help="Show only this decision id, as kubelet and Events quote it.", show_default=False)
 ]
-ResultOption = Annotated[Result | None, typer.Option("--result", "-r", help="Only these results.", show_default=False)]
-SinceOption = Annotated[str, typer.Option("--since", help="24h, 7d, or an RFC 3339 time.", show_default=False)]
-UntilOption = Annotated[str, typer.Option("--until", help="24h, 7d, or an RFC 3339 time.", show_default=False)]
+ResultOption = Annotated[Result | None, typer.Option("--result", "-r", help="Show only this result.", show_default=False)]
+SinceOption = Annotated[str, typer.Option("--since", help="Start: 24h or 7d ago, or an RFC 3339 time.", show_default=False)]
+UntilOption = Annotated[str, typer.Option("--until", help="End: 24h or 7d ago, or an RFC 3339 time.", show_default=False)]
 
 
 class ExportFormat(StrEnum):
@@ -69,10 +70,10 @@ def list_rows(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 50,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List what was pulled and what was refused, newest first, beside the pods that were admitted to pull it.
+    """List allowed and refused pulls, newest first, together with the pods that were admitted to make them.
 
-    `who` is the node's address and the client of a pull, the pod and its controller of an admission. Where the trail cannot be
-    reached, a member of a workspace names it by --workspace, and sees what the cluster's Events keep of refused pulls.
+    `who` shows the node address and client of a pull, or the pod and controller of an admission. If you cannot reach the trail,
+    pass --workspace with your own workspace to see the refused pulls that the cluster's Events still hold.
 
     Examples:
 
@@ -106,21 +107,21 @@ def list_rows(
     if output is Output.JSON:
         show_json([flat(row) for row in rows])
     else:
-        show_rows(COLUMNS, [cells(row) for row in rows], empty="nothing was pulled or refused yet, or nothing that fits")
+        show_rows(COLUMNS, [cells(row) for row in rows], empty="no pull or refusal matches")
 
 
 def _list_events(context: typer.Context, workspace: str, install: str, output: Output) -> None:
     # The Kubernetes adapter is half of what a command needs to start.
     from control.pull_events import pull_events
 
-    remark("the audit trail is in the cluster; these are the refused, failed and cut pulls that Events keep, about an hour")
+    remark("the audit trail is in the cluster; these are the refused, failed and cut pulls from Events, which last about an hour")
     found = with_session(context, workspace, lambda session: pull_events(session, install))
     if output is Output.JSON:
         show_json([asdict(each) for each in found])
         return
     columns = ("time", "object", "reason", "count", "note")
     rows = [(each.time, f"{each.kind}/{each.name}", each.reason, str(each.count), each.note) for each in found]
-    show_rows(columns, rows, empty="no pull was refused lately")
+    show_rows(columns, rows, empty="no pull was refused recently")
 
 
 @audit_app.command()
@@ -131,7 +132,7 @@ def tail(
     result: ResultOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show pulls and refusals as they happen, until interrupted. With --output json: one object a line."""
+    """Show pulls and refusals as they happen, until interrupted. --output json prints one object per line."""
     query = AuditQuery(workspace=workspace, install=install, result=result)
 
     async def work() -> None:
@@ -150,14 +151,14 @@ def tail(
 def verify(
     context: typer.Context,
     head: Annotated[
-        str, typer.Option("--head", help="NUMBER:HASH that an earlier run printed: must still be in the register.")
+        str, typer.Option("--head", help="NUMBER:HASH from an earlier run, which the register must still contain.")
     ] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Prove that no record was edited, removed, inserted or moved. Exits with 1 when one was.
+    """Prove that no record was edited, removed, inserted or moved. Exits with 1 if one was.
 
-    Keep the head that it prints somewhere else. Given to a later run by --head, it proves that nothing that was sealed by then
-    has been cut off or written again. --output json also names the head of every chain.
+    Keep the head that it prints in another place. Pass it to a later run as --head to prove that nothing sealed before it was
+    cut off or rewritten. --output json also shows the head of every chain.
     """
     kept = _kept(head)
 
@@ -167,7 +168,7 @@ def verify(
             lost = kept is not None and await trail.registered(kept[0]) != kept[1]
             said = {"ok": report.ok and not lost, **asdict(report)}
             if lost:
-                said["problem"] = report.problem or f"the register does not hold the head {head}: it was cut off or written again"
+                said["problem"] = report.problem or f"the register does not hold the head {head}: it was cut off or rewritten"
             return {**said, "heads": await trail.heads()}
 
     report = asyncio.run(work())
@@ -189,11 +190,11 @@ def verify(
 @audit_app.command()
 def copy(
     context: typer.Context,
-    to: Annotated[str, typer.Option("--to", help="The database to copy into, postgresql://...; - reads it from standard input.")],
+    to: Annotated[str, typer.Option("--to", help="The target database, postgresql://...; use - to read it from standard input.")],
 ) -> None:
-    """Take the trail to another database, every record as it is, and verify it there.
+    """Copy the trail to another database, every record unchanged, and verify it there.
 
-    Run it while the proxy runs, and again once the proxy is stopped: the second run copies only what came since.
+    Run it while the proxy runs, then again after stopping the proxy. The second run copies only the new records.
 
     akua audit copy --to - < dsn.txt
     """
@@ -203,7 +204,7 @@ def copy(
         async with _trail(context) as trail:
             before = await trail.verify()
             if not before.ok:
-                raise AuditUnavailable(f"the trail does not verify, and is not copied: {before.problem}")
+                raise AuditUnavailable(f"the trail was not copied because it does not verify: {before.problem}")
         source = invocation(context).settings().audit_dsn
         copied = await copy_trail(source, target, lambda count: remark(f"{count:,} records") if count % 100_000 == 0 else None)
         copy = sql_trail(target, read_only=True)
@@ -233,11 +234,11 @@ def export(
         ExportFormat,
         typer.Option(
             "--format",
-            help="json: one object a line. csv: with a header; text that looks like a formula gets an apostrophe before it.",
+            help="json prints one object per line. csv prints a header, and an apostrophe before text that looks like a formula.",
         ),
     ] = ExportFormat.JSON,
 ) -> None:
-    """Write all rows that fit to standard output, newest first.
+    """Write all matching rows to standard output, newest first.
 
     akua audit export --since 7d --format csv > pulls.csv
     """
@@ -262,7 +263,7 @@ def export(
 
 @asynccontextmanager
 async def _trail(context: typer.Context) -> AsyncIterator[SqlAuditTrail]:
-    """The trail, opened for reading only. Raises AuditUnavailable where there is none."""
+    """The trail, opened for reading only. Raises AuditUnavailable if there is none."""
     settings = invocation(context).settings()
     if absent := where_instead(settings):
         raise AuditUnavailable(absent)
@@ -285,17 +286,17 @@ async def _every(trail: SqlAuditTrail, query: AuditQuery) -> AsyncIterator[Audit
 
 
 def _kept(head: str) -> tuple[int, str] | None:
-    """Number and hash of a register's head as `verify` prints it."""
+    """The number and hash of a register head, as `verify` prints it."""
     if not head:
         return None
     match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", head, re.ASCII)
     if match is None:
-        raise InvalidInput("is not a head", field="--head", remedy="write it as `akua audit verify` printed it, NUMBER:HASH")
+        raise InvalidInput("is not a head", field="--head", remedy="write NUMBER:HASH, as printed by `akua audit verify`")
     return int(match[1]), match[2]
 
 
 def _moment(text: str, option: str) -> int | None:
-    """Epoch milliseconds of "24h" (ago) or an RFC 3339 time."""
+    """Epoch milliseconds for "24h" (ago) or an RFC 3339 time."""
     if not text:
         return None
     if match := _AGO.fullmatch(text):

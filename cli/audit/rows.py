@@ -1,4 +1,4 @@
-"""A row of the trail as a script, a spreadsheet or a person gets it."""
+"""An audit row formatted for a script, a spreadsheet or a person."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from registry_access.model.audit_event import AuditEvent, Operation, Result
 COLUMNS = ("time", "install", "operation", "image", "result", "reason", "bytes", "who")
 _COLOURS = {Result.ALLOWED: "green", Result.REFUSED: "red", Result.FAILED: "yellow", Result.CUT: "magenta"}
 _AGENT_MAXIMUM = 40
-# What a spreadsheet takes for a formula, at the start of a cell or behind what some locale separates cells with; the full-width
-# forms too, which some spreadsheets read alike.
+# Characters that start a formula in a spreadsheet, at the start of a cell or after a separator of some locale. The full-width
+# forms are included because some spreadsheets treat them alike.
 _FORMULA = re.compile(r"(^|[;,\t|])(\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def flat(row: AuditRow) -> dict[str, Any]:
-    """A row as scripts get it: event and outcome as one object; the outcome's members are null while it is under way."""
+    """A row for scripts: event and outcome in one object. The outcome's members are null while the event is in progress."""
     event, outcome = row.event, row.outcome
     return {
         "sequence": row.sequence,
@@ -70,7 +70,7 @@ def cells(row: AuditRow) -> list[str | Text]:
         str(event.operation),
         image,
         _result(row),
-        # A person who looks for a refusal has its decision from kubelet, an Event or a log line.
+        # A person looking for a refusal has its decision id from kubelet, an Event or a log line.
         f"{outcome.reason} {event.decision_id}" if outcome and outcome.reason else "-",
         f"{outcome.bytes:,}" if outcome and outcome.bytes else "-",
         _who(event),

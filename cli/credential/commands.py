@@ -21,7 +21,7 @@ from registry_access.model.resources import CredentialType, RegistryCredential, 
 from registry_access.model.workspace_secret import SecretProblem
 
 credential_app = typer.Typer(
-    help="How the proxy logs in to upstream registries. Secrets are prompted for or piped in, never arguments.",
+    help="How the proxy logs in to upstream registries. Secrets are prompted for or piped in, never passed as arguments.",
     no_args_is_help=True,
 )
 NameArgument = Annotated[str, typer.Argument(help="The credential's name.")]
@@ -29,7 +29,7 @@ NameArgument = Annotated[str, typer.Argument(help="The credential's name.")]
 
 @credential_app.command("presets")
 def presets(output: OutputOption = Output.TABLE) -> None:
-    """List what `akua credential add` knows, and what each registry must give you."""
+    """List the presets of `akua credential add`, and what you need from each registry."""
     if output is Output.JSON:
         show_json(
             [
@@ -56,25 +56,25 @@ def add(
     name: Annotated[str, typer.Option("--name", help="The credential's name. Default: the preset's.", show_default=False)] = "",
     registry: Annotated[str, typer.Option("--registry", help="The registry, host[:port].", show_default=False)] = "",
     repositories: Annotated[
-        list[str] | None, typer.Option("--repository", "-r", help="Only below this prefix, acme/*; may be repeated.")
+        list[str] | None, typer.Option("--repository", "-r", help="Cover only this prefix, such as acme/*; may be repeated.")
     ] = None,
     username: Annotated[str, typer.Option("--username", "-u", help="User name.")] = "",
     access_key_id: Annotated[str, typer.Option("--access-key-id", help="AWS access key id.")] = "",
-    region: Annotated[str, typer.Option("--region", help="AWS region, where the registry's name does not tell.")] = "",
+    region: Annotated[str, typer.Option("--region", help="AWS region, if the registry's name does not include it.")] = "",
     client_id: Annotated[str, typer.Option("--client-id", help="OAuth client id.")] = "",
     token_url: Annotated[str, typer.Option("--token-url", help="OAuth token URL.")] = "",
     scopes: Annotated[str, typer.Option("--scopes", help="OAuth scopes, separated by spaces.")] = "",
-    login: Annotated[str, typer.Option("--login", help="The login kind, where type and host do not tell it.")] = "",
+    login: Annotated[str, typer.Option("--login", help="The login kind, if type and host do not determine it.")] = "",
     realm_hosts: Annotated[
         list[str] | None, typer.Option("--realm-host", help="A token service that may be sent this credential; may be repeated.")
     ] = None,
-    display_name: Annotated[str, typer.Option("--display-name", help="What people call it.")] = "",
-    insecure: Annotated[bool, typer.Option("--insecure", help="Speak plain HTTP to it.")] = False,
-    private: Annotated[bool, typer.Option("--allow-private-addresses", help="It is in a private network.")] = False,
+    display_name: Annotated[str, typer.Option("--display-name", help="A name for people.")] = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help="Use plain HTTP.")] = False,
+    private: Annotated[bool, typer.Option("--allow-private-addresses", help="Allow private network addresses.")] = False,
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Add a credential. What is missing is asked for; the secret is prompted for, hidden, or read from standard input.
+    """Add a credential. Prompts for missing values. The secret comes from a hidden prompt or from standard input.
 
     Examples:
 
@@ -119,7 +119,7 @@ def add(
 
 @credential_app.command("list")
 def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
-    """List the workspace's credentials: can each be used, and if not, why."""
+    """List the workspace's credentials, whether each is usable, and if not, why."""
 
     async def work(session: Session) -> list[tuple[RegistryCredential, str, str]]:
         return [(item, *_usable(session, item)) for item in session.credentials()]
@@ -143,7 +143,7 @@ def list_(context: typer.Context, workspace: WorkspaceOption = "", output: Outpu
         for item, version, problem in found
     ]
     columns = ("name", "registry", "repositories", "type", "state", "secret", "verified", "used", "age")
-    show_rows(columns, rows, empty="no credentials yet; `akua credential add` makes one")
+    show_rows(columns, rows, empty="no credentials yet; run `akua credential add` to create one")
 
 
 @credential_app.command("show")
@@ -179,16 +179,16 @@ def show(
 def disable(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Refuse every pull that needs this credential, and cut those under way. `enable` takes it back."""
+    """Refuse every pull that needs this credential and cut pulls in progress. Undo with `enable`."""
     made = with_session(context, workspace, lambda session: disable_credential(session, name))
-    done(output, made.to_manifest(), f"credential {name} is disabled: pulls under way are cut, new ones refused")
+    done(output, made.to_manifest(), f"credential {name} is disabled: pulls in progress are cut and new ones are refused")
 
 
 @credential_app.command("enable")
 def enable(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Use a disabled credential again. Nothing in any workload cluster changes by it."""
+    """Use a disabled credential again. Nothing changes in any workload cluster."""
     made = with_session(context, workspace, lambda session: enable_credential(session, name))
     done(output, made.to_manifest(), f"credential {name} is in use")
 
@@ -197,12 +197,12 @@ def enable(
 def delete(
     context: typer.Context,
     name: NameArgument,
-    keep_secret: Annotated[bool, typer.Option("--keep-secret", help="Leave its secret's versions.")] = False,
+    keep_secret: Annotated[bool, typer.Option("--keep-secret", help="Keep the secret and its versions.")] = False,
     workspace: WorkspaceOption = "",
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Delete a credential and, when no other one uses it, its secret."""
+    """Delete a credential and, if no other credential uses it, its secret."""
 
     async def work(session: Session) -> bool:
         found = session.credential(name)
@@ -224,13 +224,13 @@ def _registry(preset: Preset, given: str) -> str:
     host = given or preset.registry
     if not host:
         if not sys.stdin.isatty():
-            raise InvalidInput("is missing", field="--registry", remedy=f"give it, such as {preset.example}")
+            raise InvalidInput("is missing", field="--registry", remedy=f"name the registry, such as {preset.example}")
         host = str(typer.prompt(f"Registry (such as {preset.example})", err=True))
     return normalize_registry_host(host)
 
 
 def _usable(session: Session, credential: RegistryCredential) -> tuple[str, str]:
-    """The secret version that would be used, and what is wrong."""
+    """The secret version that would be used, and what is wrong with it."""
     if session.sealed:
         return "?", ""
     found = session.value_of(credential)

@@ -15,9 +15,9 @@ _MAXIMUM = 512 * 1024
 
 
 def read_values(fields: Sequence[Field], given: Mapping[str, str], title: str) -> dict[str, str]:
-    """Values for `fields`: those `given` by options, the rest asked for at a terminal or read from standard input.
+    """Values for `fields`: those `given` by options; the rest are prompted for at a terminal or read from standard input.
 
-    On a pipe, standard input is the one secret as it is, or a JSON object of several values by name. Raises InvalidInput.
+    Piped standard input is either the single secret or a JSON object of several values by name. Raises InvalidInput.
     """
     values = {field.name: field.value for field in fields if field.value} | {
         name: value for name, value in given.items() if value
@@ -60,7 +60,7 @@ def _piped(missing: Sequence[Field]) -> dict[str, str]:
         document = json.loads(text)
     except ValueError:
         document = None
-    # A service account key is JSON too, but its members are not ours.
+    # A service account key is also JSON, but its members are not our fields.
     if isinstance(document, dict) and document and document.keys() <= names:
         return {name: str(value) for name, value in document.items()}
     return {secrets[0].name: text.strip("\r\n")} if len(secrets) == 1 and text.strip() else {}

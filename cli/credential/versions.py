@@ -1,6 +1,6 @@
 """`akua credential rotate|versions|pin|disable-version|enable-version|destroy`: the versioned secret behind a credential.
 
-`akua credential test` tries it.
+`akua credential test` logs in with it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ VersionArgument = Annotated[int, typer.Argument(help="The version's number.")]
 def rotate(
     context: typer.Context,
     name: NameArgument,
-    username: Annotated[str, typer.Option("--username", "-u", help="User name, when it changes too.")] = "",
+    username: Annotated[str, typer.Option("--username", "-u", help="New user name, if it changes too.")] = "",
     stage: Annotated[bool, typer.Option("--stage", help="Add the version without using it; `pin` makes it current.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Use it only if it opens what was pulled lately; else it stays staged.")
+        bool, typer.Option("--verify", help="Use it only if it opens recently pulled images; otherwise it stays staged.")
     ] = False,
-    comment: Annotated[str, typer.Option("--comment", help="Why, for whoever looks at the versions.")] = "",
+    comment: Annotated[str, typer.Option("--comment", help="The reason, shown in the list of versions.")] = "",
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Give a credential a new secret: a new version, which becomes current. Nothing in any workload cluster changes.
+    """Give a credential a new secret: a new version, which becomes current. Nothing changes in any workload cluster.
 
-    Only the secret is asked for: the rest stays as it is.
+    Prompts only for the secret; everything else stays the same.
 
     Example: pass show ghcr | akua credential rotate ghcr
     """
@@ -59,7 +59,7 @@ def rotate(
                 raise InvalidInput(
                     f"version {made.number} does not open {image} ({outcome.outcome}), so it is staged and not used",
                     field=f"credential {name}",
-                    remedy=f"`akua credential pin {name} {made.number}` uses it all the same",
+                    remedy=f"run `akua credential pin {name} {made.number}` to use it anyway",
                 )
         return made if stage else await WorkspaceSecrets(session.store).pin(session.workspace, made.secret, made.number)
 
@@ -90,7 +90,11 @@ def versions(
         )
         for item in found
     ]
-    show_rows(("version", "use", "state", "comment", "age"), rows, empty="its secret has no versions; `rotate` adds one")
+    show_rows(
+        ("version", "use", "state", "comment", "age"),
+        rows,
+        empty="its secret has no versions; add one with `rotate`",
+    )
 
 
 def pin(
@@ -100,7 +104,7 @@ def pin(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a version of the secret current: forward to a staged one, or back to an earlier one."""
+    """Make a version of the secret current: a staged one, or an earlier one to roll back."""
 
     async def work(session: Session) -> SecretVersion:
         return await WorkspaceSecrets(session.store).pin(session.workspace, secret_of(session, name), version)
@@ -116,7 +120,7 @@ def disable_version(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Stop a version of the secret from being used. Disabling the current one refuses every pull that needs it, at once."""
+    """Stop using a version of the secret. Disabling the current version immediately refuses every pull that needs it."""
 
     async def work(session: Session) -> SecretVersion:
         return await WorkspaceSecrets(session.store).disable(session.workspace, secret_of(session, name), version)
@@ -132,7 +136,7 @@ def enable_version(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Let a disabled version of the secret be used again."""
+    """Allow a disabled version of the secret to be used again."""
 
     async def work(session: Session) -> SecretVersion:
         return await WorkspaceSecrets(session.store).enable(session.workspace, secret_of(session, name), version)
@@ -149,7 +153,7 @@ def destroy(
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Remove the values of a version that is not current, for good."""
+    """Permanently remove the values of a version that is not current."""
 
     async def work(session: Session) -> SecretVersion:
         secret = secret_of(session, name)
@@ -168,10 +172,10 @@ def try_(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Log in for real, and say exactly what is wrong when it does not work. With an image, ask for its manifest too.
+    """Log in to the registry and report exactly what is wrong if that fails. With an image, also request its manifest.
 
-    Tried from where you are; in a cluster the proxy may see the registry by another way: its own outcome is the condition
-    Verified of `kubectl describe rcred`. Exit code 1 when it does not work.
+    The test runs from this machine. In a cluster the proxy may take another route to the registry; its own result is the
+    condition Verified in `kubectl describe rcred`. Exits with 1 if the test fails.
 
     Example: akua credential test ghcr ghcr.io/acme/storefront:1.4
     """
@@ -195,7 +199,7 @@ def try_(
 
 
 def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, str] | None:
-    """Repository and reference of an image at the credential's registry. Raises InvalidInput."""
+    """The repository and reference of an image in the credential's registry. Raises InvalidInput."""
     if not image:
         return None
     upstream = from_proxied(image, host)
@@ -205,7 +209,7 @@ def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, 
             raise InvalidInput(proxied.detail, field="image")
         upstream = proxied.upstream
     if upstream.registry != credential.registry:
-        raise InvalidInput(f"{upstream} is not at {credential.registry}", field="image", remedy="name one of that registry")
+        raise InvalidInput(f"{upstream} is not in {credential.registry}", field="image", remedy="name an image in that registry")
     return upstream.repository, upstream.digest or upstream.tag or "latest"
 
 

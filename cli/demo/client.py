@@ -1,4 +1,4 @@
-"""A small registry client that pulls as container runtimes do: token, index, manifest, layers side by side, digests checked."""
+"""A small registry client that pulls as container runtimes do: token, index, manifest, concurrent layers, verified digests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from registry_access.model.errors import AkuaError
 
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _SECONDS = 60.0
-Progress = Callable[[str, int, int], None]  # digest, bytes so far, bytes in all
+Progress = Callable[[str, int, int], None]  # digest, bytes so far, total bytes
 
 
 class PullFailed(AkuaError):
-    """A pull that did not succeed: `status` is the HTTP status (0: the connection broke), `detail` the registry error's."""
+    """A failed pull. `status` is the HTTP status, or 0 if the connection broke; `detail` comes from the registry error."""
 
     def __init__(self, message: str, status: int = 0, detail: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class RegistryClient:
         _check(answer)
         digest = "sha256:" + hashlib.sha256(answer.content).hexdigest()
         if reference.startswith("sha256:") and reference != digest:
-            raise PullFailed("the manifest does not have its digest")
+            raise PullFailed("the manifest does not match its digest")
         manifest: dict[str, Any] = answer.json()
         return manifest, digest
 
@@ -108,7 +108,7 @@ class RegistryClient:
                 if progress:
                     progress(digest, received, size)
         if digest != "sha256:" + hasher.hexdigest():
-            raise PullFailed("a layer does not have its digest")
+            raise PullFailed("a layer does not match its digest")
 
 
 def _check(answer: httpx.Response) -> None:

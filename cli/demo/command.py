@@ -27,10 +27,10 @@ from registry_access.runtime.logs.redaction import Redactor
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop after the tour.", envvar="ONCE")] = False,
 ) -> None:
-    """Show the whole idea on this machine: a pod rewritten, a pull served, a revocation felt.
+    """Demonstrate everything on this machine: rewrite a pod, serve a pull, revoke an install.
 
-    Starts private upstream registries, the proxy and the webhook on loopback, in a temporary folder. Afterwards it goes on
-    serving, so that docker, podman or skopeo can pull from it. Exits with 1 when a step does not hold.
+    Starts private upstream registries, the proxy and the webhook on loopback, in a temporary folder. Afterwards it keeps
+    serving, so that docker, podman or skopeo can pull from it. Exits with 1 if a step fails.
     """
     stage = Stage()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -61,7 +61,7 @@ async def _demo(stage: Stage, *, once: bool) -> None:
 
 
 def _stop_on_signals(stopped: asyncio.Event, touring: asyncio.Task[None]) -> None:
-    """The servers' own handlers would end them under the tour: here the demo ends first."""
+    """The servers' own signal handlers would stop them during the tour, so the demo stops first."""
 
     def stop() -> None:
         stopped.set()
@@ -72,11 +72,13 @@ def _stop_on_signals(stopped: asyncio.Event, touring: asyncio.Task[None]) -> Non
 
 
 def _invite(stage: Stage, world: World) -> None:
-    """What the person can do while it goes on serving."""
+    """What the user can do while the demo keeps serving."""
     akua = _command()
     image = f"{world.host}/{world.upstream('packages').replace(':', '_')}/acme/storefront:1.4"
     process = world.process
-    stage.console.print("\n[bold green]Every step held.[/] It goes on serving; Ctrl-C stops it. Now you, in another terminal:\n")
+    stage.console.print(
+        "\n[bold green]Every step held.[/] The demo keeps serving; press Ctrl-C to stop it. Now try it in another terminal:\n"
+    )
     groups = (
         (
             "Commands",
@@ -116,12 +118,12 @@ def _invite(stage: Stage, world: World) -> None:
         ),
     )
     for title, lines in groups:
-        # Not wrapped: these are to be copied.
+        # Do not wrap: the user copies these lines.
         stage.console.print(Group(Text(f"   {title}", "cyan"), *(Text(f"     {line}") for line in lines)), soft_wrap=True)
 
 
 def _command() -> str:
-    """How this very program is called from here."""
+    """The command that runs this program."""
     program, found = Path(sys.argv[0]), shutil.which("akua")
     if found and program.exists() and program.samefile(found):
         return "akua"

@@ -1,6 +1,6 @@
-"""How the demo shows itself: numbered steps, sentences, checks that must hold, diffs and progress bars.
+"""The demo's output: numbered steps, sentences, checks, diffs and progress bars.
 
-Readable in a narrow terminal, in a wide one, and in a log that is no terminal at all.
+It is readable in a narrow terminal, in a wide one, and in a plain log.
 """
 
 from __future__ import annotations
@@ -49,31 +49,31 @@ class Stage:
         self.console.print(Rule(f"[bold cyan]{self._number}[/] [bold]{escape(title)}[/]", align="left", style="cyan"))
 
     def run(self, command: str) -> None:
-        """A command that a person could type for what happens now."""
+        """A command that a user could type to do what happens now."""
         self.show(Text.assemble(("$ ", "cyan"), (command, "bold")))
 
     def show(self, what: RenderableType) -> None:
         self.console.print(Padding(what, _INDENT))
 
     def holds(self, held: bool, sentence: str) -> None:
-        """Says so when `held`. Raises StepFailed when not."""
+        """Prints the sentence if `held`. Raises StepFailed otherwise."""
         if not held:
             self._marked("✗", "bold red", sentence)
             raise StepFailed(f"step {self._number} does not hold: {sentence}")
         self._marked("✓", "bold green", sentence)
 
     def error(self, sentence: str) -> None:
-        """An error that was expected, as the client got it."""
+        """An expected error, as the client received it."""
         self._marked("✗", "red", sentence, "red")
 
     def _marked(self, mark: str, style: str, sentence: str, text_style: str = "") -> None:
-        """A sentence that, when it is too long for a line, goes on below its own beginning."""
+        """A sentence whose wrapped lines align with its first word."""
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_row(Text(mark, style), Text(sentence, text_style))
         self.show(table)
 
     def diff(self, before: Any, after: Any) -> None:
-        """Two documents as YAML, the second by its differences."""
+        """Two documents as YAML; the second is shown as a diff."""
         lines = difflib.unified_diff(_yaml(before), _yaml(after), n=40, lineterm="")
         styles = {"+": "green", "-": "red"}
         shown = [Text(line, styles.get(line[:1], "")) for line in list(lines)[3:]]
@@ -81,7 +81,7 @@ class Stage:
 
     @contextmanager
     def pulls(self) -> Iterator[Pulls]:
-        """Progress bars for pulls under way."""
+        """Progress bars for pulls in progress."""
         bars = Progress(
             TextColumn("   {task.description}"),
             BarColumn(bar_width=max(10, self.console.width - 58)),
@@ -96,7 +96,7 @@ class Stage:
 
 class _Speed(TransferSpeedColumn):
     def render(self, task: Task) -> Text:
-        """What came in one piece has no speed."""
+        """A download that arrived in one piece has no measurable speed."""
         return super().render(task) if task.finished_speed or task.speed else Text("")
 
 
@@ -118,7 +118,7 @@ class Pulls:
         self._received[key] = (received, size)
 
     def share(self, who: str) -> float:
-        """How much of a puller's image has come, 0 to 1."""
+        """How much of a puller's image has arrived, 0 to 1."""
         mine = [pair for (owner, _), pair in self._received.items() if owner == who]
         return sum(received for received, _ in mine) / max(1, sum(size for _, size in mine))
 

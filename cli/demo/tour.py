@@ -27,7 +27,7 @@ from registry_access.model.audit_event import Operation, Result
 from registry_access.model.decision import Reason
 from registry_access.model.resources import Kind
 
-_SLOW = 2_000_000  # bytes a second, so that there is a middle to cut in
+_SLOW = 2_000_000  # bytes per second, slow enough to cut a pull in the middle
 _BRISK = 16_000_000
 _SECONDS = 60.0
 _PATIENCE = 15.0
@@ -69,11 +69,11 @@ class Tour:
         stage.show(table)
         async with httpx.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"http://{world.upstream('packages')}/v2/acme/storefront/manifests/1.4")
-        stage.holds(answer.status_code == 401, "the upstream refuses whoever has no credential (401)")
+        stage.holds(answer.status_code == 401, "the upstream refuses a request without a credential (401)")
         secrets = [secret for secret in world.store.index.secrets() if secret.metadata.namespace.endswith("-prod")]
         values = b"".join(value for secret in secrets for value in secret.data.values())
         held = len(secrets) == 2 and world.packages.password.encode() not in values
-        stage.holds(held, "the customers' namespaces hold one pull Secret each, and no upstream credential in it")
+        stage.holds(held, "each customer namespace holds one pull Secret, with no upstream credential in it")
 
     async def admission(self) -> None:
         stage = self._stage
@@ -84,9 +84,9 @@ class Tour:
         images = [container["image"] for container in (*after["spec"]["initContainers"], *after["spec"]["containers"])]
         stage.holds(all(image.startswith(f"{self._world.host}/") for image in images), "both images now name the proxy")
         names = [secret["name"] for secret in after["spec"]["imagePullSecrets"]]
-        stage.holds(names == ["their-own", "akua-pull-shop"], "the pull Secret is appended; what was there stays")
+        stage.holds(names == ["their-own", "akua-pull-shop"], "the pull Secret is appended; the existing one stays")
         again, _ = await self._admit(after)
-        stage.holds(again == after and not warnings, "reviewed once more, nothing changes")
+        stage.holds(again == after and not warnings, "a second review changes nothing")
 
     async def pull(self) -> None:
         stage, world = self._stage, self._world
@@ -104,7 +104,7 @@ class Tour:
 
     async def not_bought(self) -> None:
         stage = self._stage
-        stage.step("acme/billing was not bought")
+        stage.step("acme/billing is not part of the product")
         await self._refused("shop", self._billing, Reason.NOT_ENTITLED)
         self._explain("shop", self._billing)
 
@@ -118,9 +118,9 @@ class Tour:
         self._show_rows((*rows[:6], *([admitted] if admitted else [])))
         allowed = [row for row in rows if row.outcome and row.outcome.result is Result.ALLOWED and row.outcome.bytes]
         stage.holds(
-            refused.event.repository == "acme/billing", f"the refusal is there, with decision {refused.event.decision_id}"
+            refused.event.repository == "acme/billing", f"the refusal is recorded, with decision {refused.event.decision_id}"
         )
-        stage.holds(admitted is not None and admitted.event.pod == "shop-prod/storefront", "the pod that asked for them")
+        stage.holds(admitted is not None and admitted.event.pod == "shop-prod/storefront", "so is the pod that asked for them")
         received = sum(row.outcome.bytes for row in allowed if row.outcome)
         stage.holds(
             received > sum((1_500_000, 4_000_000, 12_000_000)), f"and {received / 1e6:.1f} MB in {len(allowed)} allowed requests"
@@ -128,7 +128,7 @@ class Tour:
 
     async def revocation(self) -> None:
         stage, world = self._stage, self._world
-        stage.step("shop is revoked in the middle of a pull; kiosk is pulling the same image")
+        stage.step("shop is revoked in the middle of a pull while kiosk pulls the same image")
         world.packages.rate = _SLOW
         async with self._client("shop") as shop, self._client("kiosk") as kiosk:
             with stage.pulls() as pulls:
@@ -150,18 +150,18 @@ class Tour:
         stage.run("akua install revoke shop")
         cut = isinstance(outcome, PullFailed) and share < 1
         stage.holds(cut, f"shop's pull was cut at {share:.0%}, {felt:.0f} ms after the revocation was written")
-        stage.holds(going_on and isinstance(pulled, PulledImage), "kiosk went on, and has the whole image")
+        stage.holds(going_on and isinstance(pulled, PulledImage), "kiosk continued, and has the whole image")
         rows = await self._rows(install="shop", result=Result.CUT)
-        stage.holds(bool(rows), f"the audit trail says so: {len(rows)} streams cut")
+        stage.holds(bool(rows), f"the audit trail records it: {len(rows)} streams cut")
         await self._refused("shop", self._storefront, Reason.INSTALL_REVOKED)
         self._explain("shop", self._storefront)
         await world.edit(Kind.INSTALL, "shop", {"revoked": None})
         stage.run("akua install restore shop")
-        await self._pulls_again("shop", "restored, the same token opens the same image")
+        await self._pulls_again("shop", "after the restore, the same token pulls the same image")
 
     async def credential(self) -> None:
         stage, world = self._stage, self._world
-        stage.step("The upstream credential is disabled, and enabled again")
+        stage.step("The upstream credential is disabled, then enabled again")
         before = self._versions()
         await world.edit(Kind.REGISTRY_CREDENTIAL, "packages", {"disabled": True})
         stage.run("akua credential disable packages")
@@ -169,8 +169,8 @@ class Tour:
         self._explain("kiosk", self._storefront)
         await world.edit(Kind.REGISTRY_CREDENTIAL, "packages", {"disabled": None})
         stage.run("akua credential enable packages")
-        await self._pulls_again("kiosk", "enabled again, kiosk pulls")
-        stage.holds(self._versions() == before, "nothing in the customers' namespaces changed for that")
+        await self._pulls_again("kiosk", "after enabling it, kiosk pulls again")
+        stage.holds(self._versions() == before, "nothing changed in the customers' namespaces")
 
     async def proof(self) -> None:
         stage = self._stage
@@ -202,13 +202,13 @@ class Tour:
             await client.close()
 
     def _name(self, image: str) -> tuple[str, str]:
-        """Repository and tag of an upstream image at the proxy."""
+        """The repository and tag that an upstream image has at the proxy."""
         name, _, tag = image.rpartition(":")
         registry, _, repository = name.partition("/")
         return f"{registry.replace(':', '_')}/{repository}", tag
 
     async def _refused(self, install: str, image: str, reason: Reason) -> None:
-        """Pulls until the change has come through the watch, and expects the refusal."""
+        """Pulls until the watch has delivered the change, and expects the refusal."""
         async with self._client(install) as client:
             error = await self._until(client, image, refused=True)
         assert isinstance(error, PullFailed)  # noqa: S101 - that is what was waited for
@@ -222,7 +222,7 @@ class Tour:
         self._stage.holds(isinstance(pulled, PulledImage), sentence)
 
     async def _until(self, client: RegistryClient, image: str, *, refused: bool) -> PulledImage | PullFailed:
-        """The outcome of a pull, tried again for a moment while it is not yet what is waited for."""
+        """The outcome of a pull, retried briefly until it is the expected one."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             outcome: PulledImage | PullFailed
@@ -244,7 +244,7 @@ class Tour:
         self._stage.show(gates(decision))
 
     async def _rows(self, **query: Any) -> tuple[AuditRow, ...]:
-        """Audit rows, newest first, once nothing is under way any more."""
+        """Audit rows, newest first, once no event is in progress."""
         assert self._world.process.proxy_parts is not None  # noqa: S101 - the process runs
         trail = self._world.process.proxy_parts.services.trail
         deadline = time.monotonic() + _PATIENCE

@@ -1,4 +1,4 @@
-"""The demo's world: two private upstream registries, a workspace with two installs, and the whole of Akua, in one process."""
+"""The demo's world: two private upstream registries, a workspace with two installs, and all of Akua, in one process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from registry_access.state.interface import StateStore
 from registry_access.state.workspace_secrets import WorkspaceSecrets
 
 WORKSPACE = "acme"
-LAYERS = (1_500_000, 4_000_000, 12_000_000)  # bytes, beside the program's own small layer
+LAYERS = (1_500_000, 4_000_000, 12_000_000)  # bytes, in addition to the program's own small layer
 _LOOPBACK = "127.0.0.1"
 _PORTS = {PROXY: 15000, "packages": 15001, "partner": 15002, WEBHOOK: 15443, OPERATIONS: 15090}
 _PATIENCE = 15.0
@@ -40,7 +40,7 @@ _ATTEMPTS = 5
 
 @dataclass(slots=True)
 class World:
-    """`packages` asks for Bearer tokens, `partner` for Basic. `editor` writes state as another process would."""
+    """`packages` asks for Bearer tokens, `partner` for Basic. `editor` changes state as another process would."""
 
     folder: Path
     ports: dict[str, int]
@@ -76,14 +76,14 @@ class World:
         return self.process.sync.reconciler.token(self.install(name)).token
 
     async def edit(self, kind: Kind, name: str, spec: dict[str, Any]) -> None:
-        """Patches a spec as another process would: the change comes to the proxy through the watch."""
+        """Patches a spec as another process would; the proxy sees the change through its watch."""
         key = next(item.key for item in self.store.index.of_kind(kind) if item.metadata.name == name)
         await self.editor.patch(key, {"spec": spec})
 
 
 @asynccontextmanager
 async def demo_world() -> AsyncIterator[World]:
-    """Everything running and provisioned, in a folder of its own that is removed in the end."""
+    """Everything running and provisioned, in a temporary folder that is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="akua-demo-"))
     try:
         async with _started(folder) as world:
@@ -96,7 +96,7 @@ async def demo_world() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def _started(folder: Path) -> AsyncIterator[World]:
-    """The registries and Akua itself, serving. A port that somebody took since it was found free is found anew."""
+    """The registries and Akua itself, serving. If another process takes a free port first, another one is chosen."""
     packages, partner = UpstreamRegistry(login="bearer"), UpstreamRegistry(login="basic")
     _seed(packages, partner)
     for attempt in range(_ATTEMPTS):
@@ -130,7 +130,7 @@ def _upstreams(ports: dict[str, int], packages: UpstreamRegistry, partner: Upstr
 
 
 def _settings(folder: Path, ports: dict[str, int]) -> Settings:
-    """The settings, and the same as a file for the commands that the person may try."""
+    """The settings, also written to a file for the commands that the user may try."""
     host = f"{_LOOPBACK}:{ports[PROXY]}"
     settings = Settings(
         state=f"directory:{folder / 'state'}",
@@ -149,7 +149,7 @@ def _settings(folder: Path, ports: dict[str, int]) -> Settings:
 
 
 def _seed(packages: UpstreamRegistry, partner: UpstreamRegistry) -> None:
-    """acme/storefront is bought; acme/billing, beside it, is not. partner/worker comes from another registry."""
+    """The product contains acme/storefront but not acme/billing. partner/worker is in another registry."""
     for name in ("acme/storefront", "acme/billing"):
         _add_image(packages, name, LAYERS)
     _add_image(partner, "partner/worker", LAYERS[:1])
@@ -167,7 +167,7 @@ def _add_image(registry: UpstreamRegistry, name: str, sizes: tuple[int, ...]) ->
 
 
 async def _provision(world: World) -> None:
-    """What an administrator applies, through the state that they would edit."""
+    """Applies what an administrator would apply, through the same state."""
     store = world.store
     await store.apply(workspace_manifest(WORKSPACE), manager=CLI_MANAGER)
     for name, registry in (("packages", world.packages), ("partner", world.partner)):
@@ -200,7 +200,7 @@ async def _apply(store: StateStore, kind: str, name: str, spec: dict[str, Any]) 
 
 
 async def _either(awaited: Any, *tasks: asyncio.Task[None]) -> None:
-    """Waits for `awaited`, or raises what ended a task before."""
+    """Waits for `awaited`, or raises the error that ended a task first."""
     waiting = asyncio.ensure_future(awaited)
     done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if waiting not in done:
@@ -213,7 +213,7 @@ async def _either(awaited: Any, *tasks: asyncio.Task[None]) -> None:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted`, or any free one when that is taken."""
+    """`wanted`, or any free port if that one is taken."""
     for port in (wanted, 0):
         try:
             with socket.create_server((_LOOPBACK, port)) as listener:

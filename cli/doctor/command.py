@@ -1,4 +1,4 @@
-"""`akua doctor`: the command, and in which order it looks."""
+"""`akua doctor`: the command and the order of its checks."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from registry_access.model.errors import AkuaError, InvalidSettings
 from registry_access.settings import Settings
 
 _MARKS = {Finding.GOOD: ("✓", "green"), Finding.WARNING: ("!", "yellow"), Finding.BAD: ("✗", "red"), Finding.UNSEEN: ("?", "dim")}
-_LISTED = 20  # of one noun, when all of them are good
+_LISTED = 20  # checks of one noun, if all of them are good
 
 
 def doctor(context: typer.Context, output: OutputOption = Output.TABLE, workspace: WorkspaceOption = "") -> None:
-    """Look at everything that pulls depend on, from the outside in, and say how to fix what is wrong.
+    """Check everything that pulls depend on, from the outside in, and say how to fix what is wrong.
 
-    With state in a folder: settings, state, audit trail, certificates, ports, credentials and installs. With
-    AKUA_STATE=kubernetes, wherever kubectl works or in a pod: name, route, trust, the webhook's registration, a pod on trial,
-    certificates, clocks, rights, freshness, leader, audit trail, credentials and installs. It changes nothing, and says what
-    you may not look at.
+    With state in a folder it checks settings, state, audit trail, certificates, ports, credentials and installs. With
+    AKUA_STATE=kubernetes, wherever kubectl works or in a pod, it checks name, route, trust, webhook registration, a trial pod,
+    certificates, clocks, rights, freshness, leader, audit trail, credentials and installs. It changes nothing, and reports what
+    you have no right to see.
 
-    Exit code 1 when something is bad.
+    Exits with 1 if a check is bad.
 
     Example: AKUA_STATE=kubernetes akua doctor
     """
@@ -51,11 +51,11 @@ async def _all(found: Invocation, workspace: str) -> list[Check]:
     try:
         settings = found.settings()
     except InvalidSettings as error:
-        # Everything else hangs on them.
+        # Everything else depends on them.
         return [bad("settings", str(problem)) for problem in error.problems]
     checks = [good("settings", f"state {settings.state}, host {settings.host}")]
     if settings.state == "kubernetes":
-        # Half of what a command needs to start, and only wanted here.
+        # Half of a command's start-up time; imported only here.
         from control.doctor.cluster.order import cluster_checks
 
         return checks + [check async for check in cluster_checks(settings, found.environment, workspace)]

@@ -35,7 +35,7 @@ NameArgument = Annotated[str, typer.Argument(help="The install's name.")]
 def create(
     context: typer.Context,
     name: NameArgument,
-    product: Annotated[str, typer.Option("--product", "-p", help="What was bought.")] = "",
+    product: Annotated[str, typer.Option("--product", "-p", help="The product that the customer bought.")] = "",
     repositories: Annotated[
         list[str] | None, typer.Option("--repository", "-r", help="registry/repository or registry/prefix/*; may be repeated.")
     ] = None,
@@ -43,15 +43,13 @@ def create(
         list[str] | None, typer.Option("--namespace", "-n", help="Target namespace; may be repeated.", show_default=False)
     ] = None,
     pods: Annotated[
-        list[str] | None, typer.Option("--pods", help="Only pods with this label, name=value; may be repeated.")
+        list[str] | None, typer.Option("--pods", help="Rewrite only pods with this label, name=value; may be repeated.")
     ] = None,
-    expires: Annotated[
-        str, typer.Option("--expires", help="Refuse every pull after this long (90d) or from this RFC 3339 time on.")
-    ] = "",
+    expires: Annotated[str, typer.Option("--expires", help="Refuse every pull after this duration (90d) or RFC 3339 time.")] = "",
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create an install, entitled to a product or to repositories of its own.
+    """Create an install that may pull a product or its own repositories.
 
     Examples:
 
@@ -63,12 +61,12 @@ def create(
     targets = [{"namespace": namespace, **selector} for namespace in namespaces or []]
     wanted = NewInstall(name, product, repositories or (), targets, _moment(expires))
     made = with_session(context, workspace, lambda session: create_install(session, wanted), creating=True)
-    done(output, made.to_manifest(), f"install {name} is created; `akua install token {name}` shows its token")
+    done(output, made.to_manifest(), f"install {name} is created; run `akua install token {name}` to see its token")
 
 
 @install_app.command("list")
 def list_(context: typer.Context, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE) -> None:
-    """List the workspace's installs: is each working, and if not, why."""
+    """List the workspace's installs, whether each is working, and if not, why."""
 
     async def work(session: Session) -> list[Install]:
         return session.installs()
@@ -90,14 +88,14 @@ def list_(context: typer.Context, workspace: WorkspaceOption = "", output: Outpu
         for item in found
     ]
     columns = ("name", "entitled to", "targets", "state", "last pull", "denied", "age")
-    show_rows(columns, rows, empty="no installs yet; `akua install create` makes one")
+    show_rows(columns, rows, empty="no installs yet; run `akua install create` to create one")
 
 
 @install_app.command("show")
 def show(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Show one install: what it may pull, where it runs, its token's id, its conditions."""
+    """Show one install: what it may pull, where it runs, its token id and its conditions."""
 
     async def work(session: Session) -> tuple[Install, list[str]]:
         found = session.install(name)
@@ -129,16 +127,16 @@ def show(
 def revoke(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Refuse every pull of this install from now on, and cut those under way. `restore` takes it back."""
+    """Refuse every pull of this install and cut pulls in progress. Undo with `restore`."""
     made = with_session(context, workspace, lambda session: revoke_install(session, name))
-    done(output, made.to_manifest(), f"install {name} is revoked: pulls under way are cut, new ones refused")
+    done(output, made.to_manifest(), f"install {name} is revoked: pulls in progress are cut and new ones are refused")
 
 
 @install_app.command("restore")
 def restore(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Take a revocation back: the same tokens open the same repositories again."""
+    """Undo a revocation: the same tokens open the same repositories again."""
     made = with_session(context, workspace, lambda session: restore_install(session, name))
     done(output, made.to_manifest(), f"install {name} may pull again")
 
@@ -147,7 +145,7 @@ def restore(
 def rotate(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Make every token of this install worthless at once. The install sync puts a new one into its pull Secrets."""
+    """Immediately invalidate every token of this install. The install sync writes a new one to its pull Secrets."""
     made = with_session(context, workspace, lambda session: rotate_install(session, name))
     done(output, made.to_manifest(), f"install {name} has a new token generation; every older token is refused")
 
@@ -160,16 +158,16 @@ def delete(
     yes: YesOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Delete an install. Its tokens never work again, not even for a new install of the same name."""
+    """Delete an install. Its tokens never work again, even if you create an install with the same name."""
 
     async def work(session: Session) -> None:
-        session.install(name)  # a name that is not there is said before anything is asked
+        session.install(name)  # report an unknown name before asking for confirmation
         if not yes and sys.stdin.isatty():
             confirm(f"Delete install {name}? Its tokens never work again.")
         await delete_install(session, name)
 
     with_session(context, workspace, work)
-    done(output, {"deleted": name}, f"install {name} is deleted; its pulls are cut and its tokens worthless")
+    done(output, {"deleted": name}, f"install {name} is deleted; its pulls are cut and its tokens are invalid")
 
 
 def _state(found: Install) -> Text:
@@ -192,10 +190,10 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _moment(text: str) -> str:
-    """An RFC 3339 time from a length of time or a time. Raises InvalidInput."""
+    """An RFC 3339 time, from a duration or a time. Raises InvalidInput."""
     if not text:
         return ""
     try:
         return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")
     except InvalidInput:
-        return text  # the resource says what is wrong with a time
+        return text  # the resource validates the time

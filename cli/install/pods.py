@@ -1,4 +1,4 @@
-"""`akua install pods` and `akua credential usage`: who still runs images that came through an install, or with a credential."""
+"""`akua install pods` and `akua credential usage`: which pods still run images pulled through an install or with a credential."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from control.session import Session
 from registry_access.model.resources import Install, Kind
 from webhook.attribution import PulledImage, PullingPod
 
-NameArgument = Annotated[str, typer.Argument(help="The install's name; one that was deleted will do.")]
+NameArgument = Annotated[str, typer.Argument(help="The install's name; it may be deleted.")]
 CredentialArgument = Annotated[str, typer.Argument(help="The credential's name.")]
 EverywhereOption = Annotated[
-    bool, typer.Option("--everywhere", help="In all namespaces, those that are no targets any more included.")
+    bool, typer.Option("--everywhere", help="Search all namespaces, including those that are no longer targets.")
 ]
 Row = tuple[FoundPod, Sequence[PulledImage]]
 
@@ -33,10 +33,10 @@ def pods(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List the pods that run images which came through an install, and whether it may still pull.
+    """List the pods that run images pulled through an install, and whether it may still pull.
 
-    Pods go on running after a revocation; here is who would not come up again. Exit code 1 when not everywhere could be looked,
-    2 where there is no cluster to ask.
+    Pods keep running after a revocation; this lists those that could not start again. Exits with 1 if part of the search failed,
+    and with 2 if there is no cluster to search.
 
     Example: akua install pods shop
     """
@@ -48,16 +48,16 @@ def pods(
         search = await search_pods(session, known, lambda pod: name in pod.installs, everywhere=everywhere or not known)
         rows: list[Row] = [(found, found.pod.images) for found in search.pods]
         if not rows and not known:
-            session.install(name)  # says which installs there are
+            session.install(name)  # the error lists the installs
         return search, rows, install_state(session, name)
 
     search, rows, state = with_session(context, workspace, work)
     if output is Output.JSON:
         show_json({"install": name, "state": state, "pods": [_document(found, images) for found, images in rows]})
     else:
-        _show(rows, (), lambda _: (), f"no pod runs an image that came through install {name}")
+        _show(rows, (), lambda _: (), f"no pod runs an image pulled through install {name}")
         if rows and state != MAY_PULL:
-            remark(f"install {name} is {state}: these go on running, and their next pull is refused")
+            remark(f"install {name} is {state}: these pods keep running, but their next pull will be refused")
     _end(search)
 
 
@@ -68,9 +68,9 @@ def usage(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List the pods whose images are pulled with a credential: those that it covers by the longest prefix.
+    """List the pods whose images are pulled with a credential: it must be the longest match for the image.
 
-    Exit code 1 when not everywhere could be looked, 2 where there is no cluster to ask.
+    Exit code 1 when not everywhere could be looked, and with 2 if there is no cluster to search.
 
     Example: akua credential usage ghcr
     """
@@ -95,7 +95,7 @@ def usage(
         said: Callable[[FoundPod], Sequence[Cell]] = lambda found: (_installs(found.pod.installs, states),)  # noqa: E731
         _show(rows, ("install",), said, f"no pod runs an image that credential {name} opens")
         if rows and disabled:
-            remark(f"credential {name} is disabled: these go on running, and their next pull is refused")
+            remark(f"credential {name} is disabled: these pods keep running, but their next pull will be refused")
     _end(search)
 
 

@@ -1,4 +1,4 @@
-"""How far a sync of many installs is: a bar on a terminal, a line for each install elsewhere. On standard error."""
+"""Progress of a sync of many installs, on standard error: a bar on a terminal, otherwise one line per install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`akua install sync`: installs looked at now, and what looks right written again too."""
+"""`akua install sync`: reconcile installs now, and rewrite even objects that look right."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from registry_access.model.resources import Install
 
 def sync(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Installs; none: needs --all.", show_default=False)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every install of the workspace.")] = False,
-    patience: Annotated[float, typer.Option("--patience", min=1, help="Give up after so many seconds without an answer.")] = 60,
+    names: Annotated[list[str] | None, typer.Argument(help="The installs to sync; or use --all.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Sync every install of the workspace.")] = False,
+    patience: Annotated[float, typer.Option("--patience", min=1, help="Give up after this many seconds without an answer.")] = 60,
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Look at installs now, write their pull grants and pull Secrets again, and say what came of it.
+    """Reconcile installs now, rewrite their pull grants and pull Secrets, and report the result.
 
-    In a cluster the install sync there is asked (by the annotation registry.akua.dev/sync-requested, as kubectl does it too) and
-    waited for; a folder's installs are synced by this command. Exit code 1 when a target could not be written.
+    In a cluster this requests a sync with the annotation registry.akua.dev/sync-requested, which you can also set with kubectl,
+    and waits for the answer. With state in a folder this command syncs by itself. Exits with 1 if a target could not be written.
 
     Example: akua install sync --all
     """
     if bool(names) is everything:
-        raise InvalidInput("name installs, or give --all", field="install sync")
+        raise InvalidInput("name the installs, or pass --all", field="install sync")
 
     async def work(session: Session) -> list[Install]:
         chosen = [session.install(name) for name in names or []] or session.installs()

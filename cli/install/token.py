@@ -1,4 +1,4 @@
-"""`akua install token|bundle`: what an install gives to the clusters that pull."""
+"""`akua install token|bundle`: what a cluster needs to pull through an install."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from webhook.install_sync.objects.minting import InstallToken, docker_config
 def token(
     context: typer.Context,
     name: NameArgument,
-    docker: Annotated[bool, typer.Option("--docker-config", help="Print a whole docker config.json instead.")] = False,
+    docker: Annotated[bool, typer.Option("--docker-config", help="Print a complete docker config.json instead.")] = False,
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Print the install's token: a secret that opens the proxy, and nothing but the proxy.
+    """Print the install's token: a secret that opens the proxy and nothing else.
 
     Examples:
 
@@ -52,7 +52,7 @@ def token(
 def bundle(
     context: typer.Context, name: NameArgument, workspace: WorkspaceOption = "", output: OutputOption = Output.TABLE
 ) -> None:
-    """Print the install's pull Secrets and pull grants, for a cluster that nobody may reach into. Holds a secret.
+    """Print the install's pull Secrets and pull grants, for a cluster that akua cannot reach. The output contains a secret.
 
     Example: akua install bundle shop | kubectl apply -f -
     """

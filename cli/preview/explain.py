@@ -1,4 +1,4 @@
-"""`akua explain`: the gates that a pull goes through, asked now, one line each."""
+"""`akua explain`: evaluates the gates of a pull now, one line each."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def explain(
     workspace: WorkspaceOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say gate by gate whether an install may pull an image now, and if not, why and what to do.
+    """Show gate by gate whether an install may pull an image now, and if not, why and what to do.
 
-    Exit code 0: it may; 3: a gate refuses. The last two gates are only asked by a real pull. In a cluster it can be asked in the
-    proxy's pod: `kubectl -n akua-system exec deploy/akua-proxy -- akua explain ...`.
+    Exits with 0 if it may, and with 3 if a gate refuses. Only a real pull evaluates the last two gates. In a cluster you can run
+    it in the proxy's pod: `kubectl -n akua-system exec deploy/akua-proxy -- akua explain ...`.
 
     Examples:
 
@@ -55,7 +55,7 @@ def explain(
 
 
 def gates(decision: Decision, answered: Condition | None = None) -> Table:
-    """A decision for people: every gate in order, those that were not asked too. `answered`: by the upstream, last."""
+    """A decision for people: every gate in order, including unevaluated ones. `answered` is the upstream's last answer."""
     asked = {result.gate: result for result in decision.results}
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=True)
     table.add_column(no_wrap=True)

@@ -1,4 +1,4 @@
-"""`akua image`: what image references mean, and what they are called at the proxy."""
+"""`akua image`: parse image references and show their names at the proxy."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from registry_access.model.names.proxied_reference import Unchanged, to_proxied
 def image(
     context: typer.Context,
     references: Annotated[
-        list[str] | None, typer.Argument(help="Image references; none: one a line on standard input.", show_default=False)
+        list[str] | None, typer.Argument(help="Image references. Default: one per line on standard input.", show_default=False)
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The proxy's name in images. Default: the host setting.")] = "",
 ) -> None:
-    """Parse image references and show their names at the proxy: one JSON object a line.
+    """Parse image references and show their names at the proxy, as one JSON object per line.
 
-    Each object has input, valid, registry, repository, tag, digest, familiar, proxied and reason (why it is not valid, or why
-    it has no name at the proxy). The exit code is 0 whatever the references are.
+    Each object has input, valid, registry, repository, tag, digest, familiar, proxied and reason (why it is invalid, or why
+    it has no name at the proxy). Exits with 0 even for invalid references.
 
     Examples:
 
@@ -41,7 +41,7 @@ def image(
 
 
 def described(text: str, host: str) -> dict[str, object]:
-    """One reference as `akua image` prints it; what does not apply is ""."""
+    """One reference as `akua image` prints it; a field that does not apply is ""."""
     result: dict[str, object] = {"input": text, "valid": False}
     result |= dict.fromkeys(("registry", "repository", "tag", "digest", "familiar", "proxied", "reason"), "")
     try:
@@ -66,5 +66,5 @@ def _lines() -> Iterator[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     for line in sys.stdin:
-        # Only the line's end is not part of the reference: an empty line is an empty reference.
+        # Strip only the line ending: an empty line is an empty reference.
         yield line.rstrip("\r\n")

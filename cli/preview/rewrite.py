@@ -1,4 +1,4 @@
-"""`akua rewrite`: what admission would make of pods, without a cluster and without changing anything."""
+"""`akua rewrite`: shows how admission would rewrite pods, without a cluster and without changing anything."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from registry_access.model.resources import Kind
 
 def rewrite(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="YAML manifests; none: standard input.", show_default=False)] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of objects that name none.")] = "default",
+    file: Annotated[Path | None, typer.Argument(help="YAML manifests. Default: standard input.", show_default=False)] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="The namespace of objects that do not name one.")
+    ] = "default",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show manifests with the images that admission would give their pods. All other text stays as it is, byte for byte.
+    """Show manifests with the images that admission would give their pods. All other text stays the same, byte for byte.
 
-    Looks into pods, lists, workloads and every other object with a pod template. With `-o json` the documents are shown as
-    admission leaves the pods: with pull Secrets and annotations too. The pull grants are those of the state, so run
+    Finds pods, lists, workloads and every other object with a pod template. With `-o json` the documents are shown as
+    admission leaves the pods, including pull Secrets and annotations. The pull grants come from the state, so run
     `akua install sync` first. Warnings go to standard error.
 
     Example: akua rewrite -n shop-prod deployment.yaml | diff deployment.yaml -
@@ -57,7 +59,7 @@ async def _rewritten(context: typer.Context, manifests: RewrittenManifests, outp
 
 
 def _read(file: Path | None) -> str:
-    """The text as it is, its line ends too."""
+    """The text unchanged, including its line endings."""
     try:
         return (file.read_bytes() if file else sys.stdin.buffer.read()).decode("utf-8")
     except OSError as error:

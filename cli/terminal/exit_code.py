@@ -1,4 +1,4 @@
-"""How what `akua` does ends: an exit code, and one line about what went wrong."""
+"""How an `akua` command ends: an exit code, and one line about what went wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def exit_code(work: Callable[[], object]) -> int:
-    """Does `work`: 0 done, 1 failed, 2 wrong input, 130 interrupted, or what `work` exits with."""
+    """Runs `work`. Returns 0 for success, 1 for failure, 2 for invalid input, 130 if interrupted, or the exit code of `work`."""
     try:
         work()
     except SystemExit as end:
@@ -19,7 +19,7 @@ def exit_code(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # `akua ... | head`: the reader has seen enough.
+        # As in `akua ... | head`: the reader has closed the pipe.
         sys.stderr.close()
     except Exception as error:
         from cli.terminal.presentation import show_bug, show_error

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for 
 WorkspaceOption = Annotated[
     str,
     typer.Option(
-        "--workspace", "-w", envvar="AKUA_WORKSPACE", help="The workspace. Default: the only one there is.", show_default=False
+        "--workspace",
+        "-w",
+        envvar="AKUA_WORKSPACE",
+        help="The workspace. Default: the only one, if there is just one.",
+        show_default=False,
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

@@ -33,7 +33,7 @@ _PIPE_WIDTH = 100_000  # a pipe has no width: rows stay on their line
 
 
 class _Unpadded(io.TextIOBase):
-    """Standard output without the blanks that fill a table's last column."""
+    """Standard output without the padding of a table's last column."""
 
     def write(self, text: str, /) -> int:
         return sys.stdout.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
@@ -123,7 +123,7 @@ def _cell(value: Cell) -> Text:
 
 
 def done(output: Output, document: object, sentence: str) -> None:
-    """What a command that changed something says: the object on stdout for a script, a sentence on stderr for a person."""
+    """The result of a change: the object on stdout for a script, a sentence on stderr for a person."""
     if output is Output.JSON:
         show_json(document)
     else:
@@ -131,14 +131,14 @@ def done(output: Output, document: object, sentence: str) -> None:
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:
-    """How long ago, as kubectl says it: 45s, 12m, 5h, 3d; "-" for never."""
+    """An age as kubectl formats it: 45s, 12m, 5h, 3d; "-" for never."""
     if moment is None:
         return "-"
     return span(((now or datetime.now(UTC)) - moment).total_seconds())
 
 
 def show_error(error: AkuaError) -> None:
-    """An error on standard error; several problems of the settings one a line."""
+    """An error on standard error; each problem of the settings is on its own line."""
     problems = [str(problem) for problem in error.problems] if isinstance(error, InvalidSettings) else [str(error)]
     to = console(sys.stderr, soft_wrap=True)
     for problem in problems:
@@ -146,7 +146,7 @@ def show_error(error: AkuaError) -> None:
 
 
 def show_bug(error: Exception) -> None:
-    """What nobody foresaw: where it happened, without the message, which nobody has checked for secrets."""
+    """An unexpected error: shows where it happened, but not its message, which may contain secrets."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     remark(f"akua: internal error: {type(error).__name__}{place}; this is a bug, please report it with this line")

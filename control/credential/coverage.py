@@ -10,7 +10,7 @@ from webhook.attribution import PulledImage
 
 
 def images_opened_by(session: Session, credential: str, images: Collection[PulledImage]) -> list[PulledImage]:
-    """Those of `images` that the workspace's credential of that name covers by the longest prefix."""
+    """The `images` for which the named credential of the workspace is the longest match."""
 
     def opens(image: PulledImage) -> bool:
         candidates = session.index.credentials(session.workspace, image.upstream.registry)

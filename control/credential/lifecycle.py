@@ -18,7 +18,7 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class NewCredential:
-    """What a person says of a credential to be. `registry` is a normalized host."""
+    """A user's description of a new credential. `registry` is a normalized host."""
 
     name: str
     type: CredentialType
@@ -34,11 +34,11 @@ class NewCredential:
 async def add_credential(session: Session, wanted: NewCredential, read: Callable[[], Values]) -> Resource:
     """Creates the credential and the first version of its secret. `read` gives the secret's values, by name.
 
-    Raises AlreadyExists, InvalidInput, InvalidManifest, StateError; whatever is wrong is said before a secret is written.
+    Raises AlreadyExists, InvalidInput, InvalidManifest, StateError; everything is validated before a secret is written.
     """
     name = wanted.name
     if session.index.credential(session.workspace, name) is not None:
-        raise AlreadyExists(f"credential {name} is there already; `akua credential rotate {name}` gives it a new secret")
+        raise AlreadyExists(f"credential {name} already exists; run `akua credential rotate {name}` to give it a new secret")
     values = read()
     await session.ensure_workspace()
     spec = {
@@ -61,17 +61,17 @@ async def add_credential(session: Session, wanted: NewCredential, read: Callable
 
 
 async def disable_credential(session: Session, name: str) -> Resource:
-    """Refuses every pull that needs the credential, and cuts those under way. Raises NotFound, StateError."""
+    """Refuses every pull that needs the credential and cuts pulls in progress. Raises NotFound, StateError."""
     return await session.store.patch(session.credential(name).key, {"spec": {"disabled": True}})
 
 
 async def enable_credential(session: Session, name: str) -> Resource:
-    """Raises NotFound, StateError."""
+    """Uses the credential again. Raises NotFound, StateError."""
     return await session.store.patch(session.credential(name).key, {"spec": {"disabled": None}})
 
 
 async def delete_credential(session: Session, name: str, *, keep_secret: bool = False) -> bool:
-    """Whether its secret was deleted too: it is kept when another credential uses it. Raises NotFound, StateError."""
+    """Deletes the credential. Returns whether its secret was deleted too: another user of the secret keeps it."""
     found = session.credential(name)
     await session.store.delete(found.key, uid=found.metadata.uid)
     shared = any(item.secret_name == found.secret_name for item in session.credentials() if item.metadata.name != name)
@@ -82,12 +82,12 @@ async def delete_credential(session: Session, name: str, *, keep_secret: bool = 
 
 
 def values_to_ask(session: Session, name: str, username: str = "") -> tuple[Sequence[Field], Values]:
-    """What a new version of the credential's secret needs: the fields, and the values that stay as they are.
+    """The fields that a new version of the credential's secret needs, and the values that stay the same.
 
-    Raises NotFound, InvalidInput when the credential has no secret.
+    Raises NotFound, or InvalidInput if the credential has no secret.
     """
     found = session.credential(name)
-    secret_of(session, name, remedy="add another credential with one")
+    secret_of(session, name, remedy="add another credential that has a secret")
     kept = {} if isinstance(now := session.value_of(found), SecretProblem) else dict(now.values)
     if username:
         kept["username"] = username
@@ -97,7 +97,7 @@ def values_to_ask(session: Session, name: str, username: str = "") -> tuple[Sequ
 
 
 async def add_version(session: Session, name: str, values: Values, *, current: bool, comment: str = "") -> SecretVersion:
-    """A new version of the credential's secret, used at once when `current`. Raises NotFound, InvalidInput, StateError."""
+    """Adds a version to the credential's secret, and uses it at once if `current`. Raises NotFound, InvalidInput, StateError."""
     found, secret = session.credential(name), secret_of(session, name)
     secrets = WorkspaceSecrets(session.store)
     return await secrets.add(
@@ -111,8 +111,8 @@ async def add_version(session: Session, name: str, values: Values, *, current: b
     )
 
 
-def secret_of(session: Session, name: str, *, remedy: str = "it is used without one") -> str:
-    """The name of a credential's secret. Raises NotFound, InvalidInput when it has none."""
+def secret_of(session: Session, name: str, *, remedy: str = "this credential works without a secret") -> str:
+    """The name of a credential's secret. Raises NotFound, or InvalidInput if it has none."""
     found = session.credential(name)
     if found.secret_name is None:
         raise InvalidInput("has no secret", field=f"credential {name}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""What each registry gives a person to log in with, and so what `akua credential add` asks for."""
+"""What each registry needs for a login, and so what `akua credential add` asks for."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from registry_access.model.resources import CredentialType
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing to ask for: `name` is its name in the Secret, `label` what the registry calls it."""
+    """One value to ask for: `name` is its name in the Secret, `label` is the registry's term for it."""
 
     name: str
     label: str
     secret: bool = False
     required: bool = True
-    value: str = ""  # fixed: not asked
+    value: str = ""  # a fixed value; the user is not asked for it
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`registry` "" asks for it; `example` shows its form. `hint` says where the login comes from and what it must be allowed.
+    """An empty `registry` is asked for; `example` shows its form. `hint` names the account to use and the rights that it needs.
 
-    `login` states the login kind where type and host do not tell it.
+    `login` is the login kind, if type and host do not determine it.
     """
 
     name: str
@@ -59,7 +59,7 @@ PRESETS = {
             _BASIC,
             (_user("Docker Hub user or organization"), _password("Access token")),
             registry="docker.io",
-            hint="a personal or organization access token that may read",
+            hint="a personal or organization access token with read access",
         ),
         Preset(
             "ghcr",
@@ -79,20 +79,27 @@ PRESETS = {
         ),
         Preset(
             "ecr-pod",
-            "Amazon ECR, with the proxy's own AWS identity",
+            "Amazon ECR with the proxy's own AWS identity",
             _AWS,
             (),
             example="123456789012.dkr.ecr.eu-central-1.amazonaws.com",
-            hint="the role of the proxy's pod (IRSA or Pod Identity) needs the rights of ecr",
+            hint="the role of the proxy's pod (IRSA or Pod Identity) needs the same rights as for the preset ecr",
         ),
-        Preset("ecr-public", "Amazon ECR Public", CredentialType.ANONYMOUS, (), registry="public.ecr.aws", hint="open to anyone"),
+        Preset(
+            "ecr-public",
+            "Amazon ECR Public",
+            CredentialType.ANONYMOUS,
+            (),
+            registry="public.ecr.aws",
+            hint="public; no login needed",
+        ),
         Preset(
             "gar",
             "Google Artifact Registry",
             _BASIC,
             (_user(value="_json_key"), _password("Service account key (JSON)")),
             example="europe-west1-docker.pkg.dev",
-            hint="a service account with the role Artifact Registry Reader; give its key file on standard input",
+            hint="a service account with the role Artifact Registry Reader; pass its key file on standard input",
         ),
         Preset(
             "gcr",
@@ -100,7 +107,7 @@ PRESETS = {
             _BASIC,
             (_user(value="_json_key"), _password("Service account key (JSON)")),
             registry="gcr.io",
-            hint="a service account that may read; give its key file on standard input",
+            hint="a service account with read access; pass its key file on standard input",
         ),
         Preset(
             "acr",
@@ -132,18 +139,18 @@ PRESETS = {
             _BASIC,
             (_user(), _password()),
             example="registry.example.com:5000",
-            hint="a user or robot that may pull",
+            hint="a user or robot account with pull permission",
         ),
         Preset(
             "token",
-            "any registry that takes a token as the password",
+            "any registry that accepts a token as the password",
             CredentialType.TOKEN,
             (Field("token", "Token", secret=True), Field("username", "User name", required=False)),
             example="registry.example.com",
         ),
         Preset(
             "bearer",
-            "any registry that takes a Bearer token as it is",
+            "any registry that accepts a static Bearer token",
             CredentialType.TOKEN,
             (Field("token", "Token", secret=True),),
             example="registry.example.com",
@@ -161,10 +168,10 @@ PRESETS = {
             ),
             example="registry.example.com",
         ),
-        Preset("anonymous", "any registry that is open to anyone", CredentialType.ANONYMOUS, (), example="registry.example.com"),
+        Preset("anonymous", "any public registry", CredentialType.ANONYMOUS, (), example="registry.example.com"),
     )
 }
-# What a credential of each type is asked for when its secret is renewed.
+# What to ask for when renewing the secret of a credential of each type.
 FIELDS_OF_TYPE = {
     CredentialType.BASIC: PRESETS["basic"].fields,
     CredentialType.TOKEN: PRESETS["token"].fields,

@@ -1,4 +1,4 @@
-"""Trying credentials from the command line: logging in for real, against what was pulled lately, and what came of it."""
+"""Tests credentials from the command line: a real login, recently pulled manifests, and the result."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from registry_access.model.resources import Condition, RegistryCredential
 from registry_access.model.workspace_secret import ResolvedSecret
 
 VERIFIED = "Verified"
-_RECENT = 5  # manifests that a new secret must open
+_RECENT = 5  # recently pulled manifests that a new secret must open
 _LOOKED_AT = 500  # audit rows
 Image = tuple[str, str]  # repository, tag or digest
 
 
 @asynccontextmanager
 async def _upstreams(session: Session) -> AsyncIterator[Upstreams]:
-    # On the administrator's own machine; what the proxy in the cluster may reach is that proxy's setting.
+    # This is the administrator's own machine; the proxy in the cluster has its own setting for reachable networks.
     settings = replace(upstream_settings(session.settings), private_registries=(ANY,), own_ports=())
     upstreams = Upstreams(settings, ProxyMetrics())
     await upstreams.start()
@@ -41,10 +41,10 @@ async def _upstreams(session: Session) -> AsyncIterator[Upstreams]:
 async def try_credential(
     session: Session, credential: RegistryCredential, secret: ResolvedSecret, image: Image | None
 ) -> Verification:
-    """Logs in with `secret` and, with `image`, asks for its manifest.
+    """Logs in with `secret` and, if `image` is given, requests its manifest.
 
-    The outcome goes into the credential's status where state is a folder. In a cluster the status says what the proxy's pulls
-    met, and what somebody's laptop sees is another network's word.
+    With state in a folder, the outcome is written to the credential's status. In a cluster the status reports the proxy's own
+    pulls; a result from another network does not belong there.
     """
     async with _upstreams(session) as upstreams:
         access = UpstreamAccess(session.workspace, credential, secret)
@@ -57,7 +57,7 @@ async def try_credential(
 async def try_values(
     session: Session, credential: RegistryCredential, values: Mapping[str, str]
 ) -> Sequence[tuple[str, Verification]]:
-    """What a secret that is not current yet would open: the login, and the manifests pulled lately with this credential."""
+    """Tests a staged secret: the login, and the manifests recently pulled with this credential."""
     secret = ResolvedSecret("staged", dict(values), "staged")
     images: list[Image | None] = [None, *await recently_pulled(session, credential)]
     async with _upstreams(session) as upstreams:
@@ -68,7 +68,7 @@ async def try_values(
 
 
 async def recently_pulled(session: Session, credential: RegistryCredential) -> Sequence[Image]:
-    """The newest few manifests that this credential opened, from the audit trail; none where there is no trail yet."""
+    """The newest few manifests that this credential opened, from the audit trail; empty if there is no trail yet."""
     trail = sql_trail(session.settings.audit_dsn, read_only=True)
     await trail.start()
     query = AuditQuery(workspace=session.workspace, registry=credential.registry, result=Result.ALLOWED, limit=_LOOKED_AT)
@@ -89,7 +89,7 @@ async def recently_pulled(session: Session, credential: RegistryCredential) -> S
 
 
 async def report(session: Session, credential: RegistryCredential, found: Verification) -> None:
-    """Makes the outcome the credential's `Verified` condition."""
+    """Writes the outcome to the credential's `Verified` condition."""
     now = datetime.now(UTC).replace(microsecond=0)
     status = "True" if found.ok else "False"
     before = credential.status.condition(VERIFIED)

@@ -1,1 +1,1 @@
-"""An installation in a cluster, looked at through the API server: by a person's kubeconfig, or from one of our pods."""
+"""Checks of an installation in a cluster through the API server, with a user's kubeconfig or from one of our pods."""

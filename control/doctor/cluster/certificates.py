@@ -1,4 +1,4 @@
-"""When certificates expire: those of the published CAs, and those that the processes serve."""
+"""Expiry of certificates: the published CAs and the serving certificates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from registry_access.model.certificate_names import CA_CONFIG_MAP, CERTIFICATE_E
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
 
-_RENEWAL = "its renewal is overdue: see the log of akua-webhook's leader, or of what issues it"
+_RENEWAL = "its renewal is overdue; check the log of akua-webhook's leader or of the external issuer"
 
 
 async def certificate_checks(view: ClusterView, installation: Installation, now: datetime) -> list[Check]:
-    """A line a CA and a line a Secret that is served. Of a Secret only `tls.crt` is looked at."""
+    """One line per CA and one per serving Secret. Reads only `tls.crt` of a Secret."""
     names = [WEBHOOK_CERTIFICATE] if installation.plain_http else [WEBHOOK_CERTIFICATE, PROXY_CERTIFICATE]
     looks = await asyncio.gather(*(view.look_up(raw_kind(Kind.SECRET), SYSTEM_NAMESPACE, name) for name in names))
     served = [_served(name, look, now) for name, look in zip(names, looks, strict=True)]
@@ -36,8 +36,8 @@ def _authorities(installation: Installation, now: datetime) -> list[Check]:
     except ValueError:
         found = []
     if not found:
-        told = f"there is no ConfigMap {CA_CONFIG_MAP} with a certificate"
-        return [warning(check, f"{told}: neither nodes nor people know which CA to trust")]
+        problem = f"ConfigMap {CA_CONFIG_MAP} with a certificate does not exist"
+        return [warning(check, f"{problem}, so neither nodes nor people know which CA to trust")]
     return [expiry(check, item.subject.rfc4514_string(), item.not_valid_after_utc, now, _RENEWAL) for item in found]
 
 
@@ -46,14 +46,14 @@ def _served(name: str, look: Lookup, now: datetime) -> Check:
     if not look.seen:
         return unseen(check, look.problem)
     if look.object is None:
-        told = f"there is no Secret {name} in {SYSTEM_NAMESPACE}: the process cannot serve"
-        return bad(check, f"{told}; the leader of akua-webhook makes it, or what issues certificates where they are external")
+        problem = f"Secret {name} does not exist in {SYSTEM_NAMESPACE}, so the process cannot serve"
+        return bad(check, f"{problem}; the leader of akua-webhook creates it, or the external issuer does")
     try:
         pem = base64.b64decode(str(look.at("data", CERTIFICATE_ENTRY) or ""), validate=True)
         end = x509.load_pem_x509_certificate(pem).not_valid_after_utc
     except (ValueError, binascii.Error):
         return bad(
             check,
-            f"{CERTIFICATE_ENTRY} of Secret {name} is not a PEM certificate; delete it for a new one, or correct what issues it",
+            f"{CERTIFICATE_ENTRY} of Secret {name} is not a PEM certificate; delete it to get a new one, or fix its issuer",
         )
     return expiry(check, f"Secret {name}", end, now, _RENEWAL)

@@ -1,4 +1,4 @@
-"""The processes: are they there, ready, and reached by their Services?"""
+"""The Deployments: do they exist, are they ready, and do their Services reach them?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS_MAXIMUM = 300
 
 
 def part_checks(installation: Installation) -> list[Check]:
-    """A line a Deployment, and one a Service."""
+    """One line per Deployment and one per Service."""
     return [
         _deployment(WEBHOOK, installation.webhook, installation.processes.get(WEBHOOK, Listing())),
         _endpoints(WEBHOOK, installation, "the API server cannot call the webhook"),
@@ -28,12 +28,14 @@ def _deployment(name: str, look: Lookup, pods: Listing) -> Check:
     if not look.seen:
         return unseen(check, look.problem)
     if look.object is None:
-        return bad(check, f"is not in {SYSTEM_NAMESPACE}; `kubectl apply -k` an overlay of manifests/ installs it")
+        return bad(
+            check, f"does not exist in {SYSTEM_NAMESPACE}; run `kubectl apply -k` with an overlay of manifests/ to install it"
+        )
     wanted, ready = int(look.at("spec", "replicas") or 0), int(look.at("status", "readyReplicas") or 0)
     if not wanted:
-        return bad(check, f"is scaled to none; `{_KUBECTL} scale deployment {name} --replicas=2`")
+        return bad(check, f"is scaled to 0; run `{_KUBECTL} scale deployment {name} --replicas=2`")
     if failing := [told for pod in pods.items if (told := _failure(pod))]:
-        # Old pods may still serve: the Deployment counts them as ready, and the new version never comes up.
+        # Old pods may still serve: the Deployment counts them as ready while the new version never starts.
         more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
         return bad(check, f"{ready} of {wanted} pods are ready, and {failing[0]}{more}")
     stuck = next(
@@ -41,15 +43,15 @@ def _deployment(name: str, look: Lookup, pods: Listing) -> Check:
     )
     if stuck is not None or _replica_failure(look):
         words = _replica_failure(look) or str(stuck and stuck.get("message"))
-        return bad(check, f"its new version does not come up: {words}; `{_KUBECTL} rollout status deployment {name}`")
+        return bad(check, f"its new version does not start: {words}; see `{_KUBECTL} rollout status deployment {name}`")
     if ready < wanted:
-        told = f"{ready} of {wanted} pods are ready; `{_KUBECTL} describe pods -l app.kubernetes.io/name={name}` says why"
-        return warning(check, told) if ready else bad(check, told)
+        problem = f"{ready} of {wanted} pods are ready; see `{_KUBECTL} describe pods -l app.kubernetes.io/name={name}`"
+        return warning(check, problem) if ready else bad(check, problem)
     return good(check, f"{ready} of {wanted} pods are ready")
 
 
 def _failure(pod: RawObject) -> str:
-    """What keeps a pod from running, "" when nothing does yet."""
+    """What keeps a pod from running; "" if nothing does so far."""
     name, status = (pod.get("metadata") or {}).get("name"), pod.get("status") or {}
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         waiting = (container.get("state") or {}).get("waiting") or {}
@@ -58,10 +60,10 @@ def _failure(pod: RawObject) -> str:
             ended = (container.get("lastState") or {}).get("terminated") or {}
             words = safe_text(str(ended.get("message") or ""), _WORDS_MAXIMUM)
             last = f" ({words})" if words else f" (exit code {ended['exitCode']})" if "exitCode" in ended else ""
-            return f"{name} ends again and again{last}; `{_KUBECTL} logs {name} --previous` says why"
+            return f"{name} keeps crashing{last}; see `{_KUBECTL} logs {name} --previous`"
         if reason and reason not in ("ContainerCreating", "PodInitializing"):
             words = safe_text(str(waiting.get("message") or reason), _WORDS_MAXIMUM)
-            return f"{name} does not start: {reason}: {words}; `{_KUBECTL} describe pod {name}` says why"
+            return f"{name} does not start: {reason}: {words}; see `{_KUBECTL} describe pod {name}`"
     return ""
 
 
@@ -77,7 +79,7 @@ def _replica_failure(look: Lookup) -> str:
 def _endpoints(name: str, installation: Installation, consequence: str) -> Check:
     check, listing = f"service {name}", installation.endpoints[name]
     if listing.problem:
-        return unseen(check, listing.problem, "its endpoints cannot be looked at")
+        return unseen(check, listing.problem, "its endpoints cannot be checked")
     ready = {
         address
         for item in listing.items
@@ -87,6 +89,6 @@ def _endpoints(name: str, installation: Installation, consequence: str) -> Check
         for address in endpoint.get("addresses") or ()
     }
     if not ready:
-        remedy = f"`{_KUBECTL} get endpointslices,pods` shows which pods are not ready"
+        remedy = f"run `{_KUBECTL} get endpointslices,pods` to see which pods are not ready"
         return bad(check, f"has no ready endpoint: {consequence}; {remedy}")
     return good(check, f"{len(ready)} ready endpoint{'s' if len(ready) > 1 else ''}")

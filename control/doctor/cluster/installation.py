@@ -1,4 +1,4 @@
-"""The objects that an installation is made of, as far as they may be seen, read once."""
+"""The objects of an installation, read once, as far as the caller may see them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NAME_LABEL = "app.kubernetes.io/name"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`host` is the name that images carry, as the proxy has it; `url` is where clients reach it by that name or another.
+    """`host` is the proxy's name in image references, from the proxy's settings; `url` is where clients reach the proxy.
 
-    `plain_http`: TLS ends before the proxy. `inside`: we run in a pod of this cluster. `offset` is how many seconds the API
-    server's clock is ahead of ours, None where it does not say.
+    `plain_http` means that TLS ends before the proxy, `inside` that we run in a pod of this cluster. `offset` is how many seconds
+    the API server's clock is ahead of ours, or None if unknown.
     """
 
     host: str
@@ -49,7 +49,7 @@ class Installation:
 
     @property
     def bundle(self) -> str:
-        """The PEM bundle of the CA that nodes and the API server are to believe, "" when there is none."""
+        """The PEM bundle of the CA that nodes and the API server must trust; "" if it does not exist."""
         return str(self.ca.at("data", CA_ENTRY) or "")
 
     @property
@@ -62,7 +62,7 @@ class Installation:
 
 
 async def read_installation(view: ClusterView, settings: Settings, *, inside: bool) -> Installation:
-    """The proxy's own settings count; `settings` where those cannot be seen, and in a pod, which has the same."""
+    """Uses the proxy's own settings; `settings` if those are not visible, and in a pod, which has the same ones."""
     proxy, webhook, node_trust, service, ca, registration, lease = await asyncio.gather(
         view.look_up(DEPLOYMENT, SYSTEM_NAMESPACE, PROXY),
         view.look_up(DEPLOYMENT, SYSTEM_NAMESPACE, WEBHOOK),

@@ -1,4 +1,4 @@
-"""From the outside in: what nodes and the API server meet first, then the processes, then what people made."""
+"""The checks, from the outside in: what nodes and the API server meet first, then the processes, then the users' objects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from registry_access.state.kubernetes.client.api import KubernetesApi
 
 
 async def cluster_checks(settings: Settings, environment: Mapping[str, str], workspace: str = "") -> AsyncIterator[Check]:
-    """`workspace`: look at credentials and installs of this one only."""
+    """`workspace` limits the checks of credentials and installs to that workspace."""
     inside = "KUBERNETES_SERVICE_HOST" in environment
     try:
         access = await cluster_access(environment)
@@ -49,15 +49,15 @@ async def cluster_checks(settings: Settings, environment: Mapping[str, str], wor
         view = ClusterView(api)
         installation = await read_installation(view, settings, inside=inside)
         if installation.host != settings.host:
-            told = f"AKUA_HOST is {settings.host} here and {installation.host} at the proxy"
-            yield warning("settings", f"{told}: tokens and rewrites that you make here would not fit; set it alike")
+            problem = f"AKUA_HOST is {settings.host} here but {installation.host} at the proxy"
+            yield warning("settings", f"{problem}, so tokens and rewrites made here would not match; set both to the same value")
         state = await read_state(api, workspace)
         async for check in _outside(view, settings, installation, state):
             yield check
         async for check in _inside(view, settings, installation, state, workspace):
             yield check
     except StateError as error:
-        # Each look makes a finding of what it is refused: this is the API server not answering at all.
+        # Each check reports what it may not see as a finding; this error means that the API server does not answer.
         yield bad("cluster", str(error))
     finally:
         await api.close()
@@ -82,7 +82,7 @@ async def _outside(view: ClusterView, settings: Settings, installation: Installa
     if installation.inside:
         failures = await readiness_failures(settings)
         if failures is None:
-            yield warning("server", f"nothing of ours answers at {settings.operations_address} in this pod")
+            yield warning("server", f"no akua process answers at {settings.operations_address} in this pod")
         else:
             for name, problem in failures.items():
                 yield bad(f"server: {name}", problem)

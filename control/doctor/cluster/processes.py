@@ -1,4 +1,4 @@
-"""What each process says of itself, through the API server: what it cannot do, and which certificate it serves."""
+"""What each process reports through the API server: what it cannot do, and which certificate it serves."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _SECONDS = 3.0
 _LOOKED_AT = 10  # pods of each Deployment
 _LISTENERS = {PROXY: ("proxy", PROXY_CERTIFICATE), WEBHOOK: ("webhook", WEBHOOK_CERTIFICATE)}
 _REMEDIES = {
-    "audit": "no pull is answered without a record: free space on its volume, or bring its database back",
-    "certificate": "put a certificate with its key there, or delete the Secret for a managed one",
+    "audit": "pulls are refused while they cannot be recorded; free space on its volume, or restore its database",
+    "certificate": "put a certificate and its key there, or delete the Secret to get a managed one",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """`said` is the answer of /readyz."""
+    """`said` is the response of /readyz."""
 
     pod: str
     said: Mapping[str, Any]
 
 
 async def process_checks(view: ClusterView, installation: Installation) -> list[Check]:
-    """A line a Deployment whose pods answer. Those that do not, or that a NetworkPolicy keeps the API server from, are left to
-    the lines of the Deployment and its Service.
+    """One line per Deployment whose pods answer. Pods that do not answer, or that a NetworkPolicy isolates, are covered by the
+    checks of the Deployment and its Service.
     """
     checks = []
     for name, (listener, secret) in _LISTENERS.items():
@@ -56,16 +56,16 @@ async def _judged(view: ClusterView, check: str, processes: list[_Process], list
     for process in processes:
         problems = {**(process.said.get("failures") or {}), **(process.said.get("concerns") or {})}
         for name, problem in problems.items():
-            remedy = _REMEDIES.get(name, f"`kubectl -n {SYSTEM_NAMESPACE} logs {process.pod}` says more")
+            remedy = _REMEDIES.get(name, f"`kubectl -n {SYSTEM_NAMESPACE} logs {process.pod}` shows more")
             return bad(check, f"{process.pod}: {name}: {problem}; {remedy}")
     meant = await _fingerprint(view, secret)
     for process in processes:
         served = str((process.said.get("certificates") or {}).get(listener) or "")
         if meant and served and served != meant:
-            told = f"{process.pod} serves another certificate (SHA-256 {served[:16]}) than Secret {secret} holds ({meant[:16]})"
-            return bad(check, f"{told}; `kubectl -n {SYSTEM_NAMESPACE} delete pod {process.pod}` makes it start with that one")
-    plural = "es say they are" if len(processes) > 1 else " says it is"
-    return good(check, f"{len(processes)} process{plural} well, and what is served is what is meant")
+            problem = f"{process.pod} serves certificate {served[:16]} (SHA-256), but Secret {secret} holds {meant[:16]}"
+            return bad(check, f"{problem}; run `kubectl -n {SYSTEM_NAMESPACE} delete pod {process.pod}` to load it")
+    plural = "es report that they are" if len(processes) > 1 else " reports that it is"
+    return good(check, f"{len(processes)} process{plural} healthy, and serving the intended certificate")
 
 
 async def _ask(view: ClusterView, pod: RawObject) -> _Process | None:

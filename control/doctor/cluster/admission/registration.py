@@ -1,4 +1,4 @@
-"""The webhook's registration: does the API server ask it, and believe it?"""
+"""The webhook's registration: does the API server call it and trust its certificate?"""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _LEADER = "the leader of akua-webhook writes it when AKUA_CERTIFICATES is manage
 
 
 def registration_checks(installation: Installation) -> list[Check]:
-    """A line a webhook of the MutatingWebhookConfiguration."""
+    """One line per webhook of the MutatingWebhookConfiguration."""
     look = installation.registration
     if not look.seen:
         return [unseen("registration", look.problem)]
     if look.object is None:
-        told = f"there is no MutatingWebhookConfiguration {WEBHOOK}: no pod is rewritten"
-        return [bad("registration", f"{told}; `kubectl apply -k` the overlay again")]
+        problem = f"MutatingWebhookConfiguration {WEBHOOK} does not exist, so no pod is rewritten"
+        return [bad("registration", f"{problem}; run `kubectl apply -k` with the overlay again")]
     webhooks = look.at("webhooks") or ()
     if not webhooks:
-        return [bad("registration", f"{WEBHOOK} names no webhook; `kubectl apply -k` the overlay again")]
+        return [bad("registration", f"{WEBHOOK} lists no webhook; run `kubectl apply -k` with the overlay again")]
     return [_webhook(webhook, installation) for webhook in webhooks]
 
 
@@ -37,30 +37,30 @@ def _webhook(webhook: Mapping[str, Any], installation: Installation) -> Check:
     service = client.get("service") or {}
     if (service.get("namespace"), service.get("name")) != (SYSTEM_NAMESPACE, WEBHOOK):
         leads = client.get("url") or f"{service.get('namespace')}/{service.get('name')}"
-        return warning(check, f"leads to {leads}, not to the Service {WEBHOOK} of {SYSTEM_NAMESPACE}")
+        return warning(check, f"points to {leads}, not to the Service {WEBHOOK} in {SYSTEM_NAMESPACE}")
     policy = f"failurePolicy {webhook.get('failurePolicy', 'Fail')}"
     try:
         trusted = fingerprints(base64.b64decode(client.get("caBundle") or "", validate=True).decode())
     except (binascii.Error, UnicodeDecodeError):
         trusted = frozenset()
     if not trusted:
-        return bad(check, f"has no caBundle: the API server believes no certificate of the webhook; {_LEADER}")
+        return bad(check, f"has no caBundle, so the API server does not trust the webhook's certificate; {_LEADER}")
     if not installation.ca.seen:
         return unseen(check, installation.ca.problem, f"{policy}; the caBundle cannot be compared")
     wanted = fingerprints(installation.bundle)
     if not wanted:
         return warning(check, f"{policy}; the caBundle cannot be compared: ConfigMap {CA_CONFIG_MAP} has no certificate")
     if not trusted & wanted:
-        return bad(check, f"its caBundle is another CA than ConfigMap {CA_CONFIG_MAP} has: calls fail; {_LEADER}")
+        return bad(check, f"its caBundle is not the CA in ConfigMap {CA_CONFIG_MAP}, so calls fail; {_LEADER}")
     if trusted != wanted:
         return warning(
-            check, f"{policy}; its caBundle and ConfigMap {CA_CONFIG_MAP} share a CA and differ: a rotation under way?"
+            check, f"{policy}; its caBundle and ConfigMap {CA_CONFIG_MAP} differ but share a CA; a rotation may be in progress"
         )
     return good(check, f"{policy}, caBundle as in ConfigMap {CA_CONFIG_MAP}")
 
 
 def fingerprints(bundle: str) -> frozenset[bytes]:
-    """Of the certificates in a PEM bundle; none when it cannot be read."""
+    """The fingerprints of the certificates in a PEM bundle; empty if it cannot be read."""
     try:
         return frozenset(item.fingerprint(hashes.SHA256()) for item in x509.load_pem_x509_certificates(bundle.encode()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pods that run unrewritten although a grant covers their images: they came before it, or while no webhook answered."""
+"""Pods that were not rewritten although a grant covers their images: they predate the grant, or the webhook was down."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDED = ("Succeeded", "Failed")
 
 
 async def slipped_check(view: ClusterView, state: State) -> Check:
-    """In the first namespaces with grants."""
+    """Checks the first few namespaces with grants."""
     namespaces = sorted({grant.metadata.namespace for grant in state.index.all_grants()})[:_NAMESPACES_LOOKED_AT]
     if not namespaces:
         if state.unseen_grants:
@@ -35,7 +35,7 @@ async def slipped_check(view: ClusterView, state: State) -> Check:
                 slipped.append(f"{namespace}/{pod['metadata']['name']}")
     if slipped:
         more = f" and {len(slipped) - _NAMED} more" if len(slipped) > _NAMED else ""
-        told = f"{', '.join(slipped[:_NAMED])}{more} run images under their own names, though a grant covers them"
-        why = "they came before the grant, or while no webhook answered"
-        return warning("pods", f"{told}: {why}; delete them, and their controllers create them rewritten (docs/admission.md)")
-    return good("pods", f"none of {looked_at} in {len(namespaces)} namespaces slipped past the webhook")
+        problem = f"{', '.join(slipped[:_NAMED])}{more} run images under their upstream names although a grant covers them"
+        why = "they were created before the grant, or while the webhook was down"
+        return warning("pods", f"{problem}: {why}; delete them so that their controllers recreate them (docs/admission.md)")
+    return good("pods", f"all {looked_at} in {len(namespaces)} namespaces passed through the webhook")

@@ -1,4 +1,4 @@
-"""A pod on trial, by dry run: does one that a grant covers come back rewritten, with its pull Secret?"""
+"""A trial pod, created by dry run: is a pod that a grant covers rewritten and given its pull Secret?"""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TAG = "akua-doctor"
 
 
 async def trial_check(view: ClusterView, host: str, state: State) -> Check:
-    """In the first namespace with a grant."""
+    """Checks the first namespace with a grant."""
     for grant in sorted(state.index.all_grants(), key=lambda item: (item.metadata.namespace, item.metadata.name)):
         labels = labels_for(grant.pod_selector)
         if labels is not None and grant.host == host and not state.is_going(grant.metadata.namespace):
             return await _try(view, grant, labels)
     if state.unseen_grants:
         return unseen("trial pod", state.unseen_grants, "pull grants cannot be looked at")
-    return warning("trial pod", f"no namespace has a pull grant for {host} yet: there is nothing to try")
+    return warning("trial pod", f"no namespace has a pull grant for {host} yet, so there is nothing to test")
 
 
 async def _try(view: ClusterView, grant: PullGrant, labels: Mapping[str, str]) -> Check:
@@ -31,20 +31,22 @@ async def _try(view: ClusterView, grant: PullGrant, labels: Mapping[str, str]) -
     try:
         answer = await view.try_pod(namespace, _pod(image, labels))
     except REFUSED as error:
-        return warning(check, f"could not be tried there: {error}")
+        return warning(check, f"could not be created: {error}")
     spec = answer.get("spec") or {}
     became = str(((spec.get("containers") or [{}])[0]).get("image", ""))
     secrets = {secret.get("name") for secret in spec.get("imagePullSecrets") or ()}
     if not became.startswith(f"{grant.host}/"):
-        told = f"a pod with {image} was not rewritten, though grant {grant.metadata.name} covers it: pods fail to pull there"
-        return bad(check, f"{told}; look at registration, deployment akua-webhook and the namespace's labels")
+        problem = f"a pod with {image} was not rewritten although grant {grant.metadata.name} covers it, so pods fail to pull"
+        return bad(check, f"{problem}; check registration, deployment akua-webhook and the namespace's labels")
     if grant.pull_secret not in secrets:
-        return bad(check, f"a pod became {became} without the pull Secret {grant.pull_secret}; is another webhook removing it?")
+        return bad(
+            check, f"a pod became {became} without the pull Secret {grant.pull_secret}; check whether another webhook removes it"
+        )
     return good(check, f"{image} becomes {became}, with {grant.pull_secret} (a dry run)")
 
 
 def labels_for(selector: LabelSelector) -> Mapping[str, str] | None:
-    """Labels that `selector` selects; None when none are found easily."""
+    """Labels that `selector` selects; None if none are easy to find."""
     labels = dict(selector.match_labels)
     for requirement in selector.match_expressions:
         if requirement.operator in (Operator.IN, Operator.EXISTS):
@@ -53,7 +55,7 @@ def labels_for(selector: LabelSelector) -> Mapping[str, str] | None:
 
 
 def _pod(image: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    """One that the strictest Pod Security and a quota for resources let through."""
+    """A pod that the strictest Pod Security level and a resource quota allow."""
     few = {"cpu": "1m", "memory": "8Mi"}
     container = {
         "name": "trial",

@@ -1,4 +1,4 @@
-"""Other mutating webhooks: which of them run after ours, and so can undo what it did to a pod."""
+"""Other mutating webhooks: those that run after ours can undo its changes to a pod."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ _NAMED = 5
 
 
 async def webhook_order_check(view: ClusterView) -> Check:
-    """The API server asks configurations by name, and each once more when a later one changed the pod."""
+    """The API server calls configurations in order of name, and each once more if a later one changed the pod."""
     found = await view.list(MUTATING_WEBHOOKS)
     if found.problem:
         return unseen(_CHECK, found.problem, "other mutating webhooks cannot be looked at")
     configurations = {str((item.get("metadata") or {}).get("name")): item for item in found.items}
     if EARLY not in configurations:
-        return unseen(_CHECK, f"there is no MutatingWebhookConfiguration {EARLY}", "the order cannot be looked at")
+        return unseen(_CHECK, f"MutatingWebhookConfiguration {EARLY} does not exist", "the order cannot be checked")
     others = sorted(
         name for name, item in configurations.items() if name not in WEBHOOK_CONFIGURATIONS and _asks_about_pods(item)
     )
     if LATE not in configurations:
-        told = f"there is no MutatingWebhookConfiguration {LATE}, which sees pods last: {_some(_after(EARLY, others))} can undo"
-        return warning(_CHECK, f"{told} what {EARLY} did; `kubectl apply -k` the overlay again")
+        problem = f"MutatingWebhookConfiguration {LATE}, which runs last, does not exist: {_some(_after(EARLY, others))} can undo"
+        return warning(_CHECK, f"{problem} the changes of {EARLY}; run `kubectl apply -k` with the overlay again")
     if _bundles(configurations[LATE]) != _bundles(configurations[EARLY]):
-        return warning(_CHECK, f"the caBundle of {LATE} is not that of {EARLY}: its calls fail, and other webhooks can undo ours")
+        return warning(
+            _CHECK,
+            f"the caBundle of {LATE} differs from that of {EARLY}: its calls fail, and other webhooks can undo our changes",
+        )
     if after := _after(LATE, others):
-        told = f"{_some(after)} run after {LATE} and can undo what it did, or remove the pull Secret"
-        return warning(_CHECK, f"{told}; give them a name that sorts before it (docs/admission.md)")
-    return good(_CHECK, f"{LATE} sees pods last; {len(others)} other mutating webhooks of pods run before it")
+        problem = f"{_some(after)} run after {LATE} and can undo its changes or remove the pull Secret"
+        return warning(_CHECK, f"{problem}; give them names that sort before it (docs/admission.md)")
+    return good(_CHECK, f"{LATE} runs last; {len(others)} other mutating webhooks of pods run before it")
 
 
 def _after(name: str, others: Sequence[str]) -> list[str]:
@@ -43,7 +46,7 @@ def _after(name: str, others: Sequence[str]) -> list[str]:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (", ".join(names[:_NAMED]) + more) or "a webhook that comes later"
+    return (", ".join(names[:_NAMED]) + more) or "a later webhook"
 
 
 def _bundles(configuration: Mapping[str, Any]) -> set[str]:

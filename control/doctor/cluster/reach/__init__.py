@@ -1,1 +1,1 @@
-"""Checks of the way from nodes to the proxy: its name, its route, its certificate as it is served."""
+"""Checks of the path from nodes to the proxy: its name, its route and its served certificate."""

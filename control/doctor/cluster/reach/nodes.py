@@ -1,4 +1,4 @@
-"""The name: do nodes find the proxy by it? By the DaemonSet that tells them, or because it is a public one."""
+"""The name: do nodes find the proxy by it, through the DaemonSet that configures them or because the name is public?"""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from control.doctor.machine import host_name
 
 _REMEDY = (
     "give it a public name and certificate (docs/install.md, first way), "
-    "or add manifests/components/node-trust, which tells every node's containerd (second way)"
+    "or add manifests/components/node-trust, which configures every node's containerd (second way)"
 )
 
 
 def name_checks(installation: Installation, addresses: Sequence[str]) -> list[Check]:
-    """`addresses` are what the name resolves to here."""
+    """`addresses` are the ones that the name resolves to here."""
     name, look = host_name(installation.host), installation.node_trust
-    resolves = f"{name} is {', '.join(addresses)} here" if addresses else f"{name} does not resolve here"
+    resolves = f"{name} resolves to {', '.join(addresses)} here" if addresses else f"{name} does not resolve here"
     if not look.seen:
-        how = f"whether {NODE_TRUST} tells the nodes cannot be looked at"
+        how = f"whether {NODE_TRUST} configures nodes cannot be checked"
         return [good("name", f"{resolves}; {how}") if addresses else unseen("name", look.problem, f"{resolves}; {how}")]
     if look.object is None:
         if addresses:
-            return [good("name", f"{resolves}; nodes must resolve it too, and no {NODE_TRUST} tells them otherwise")]
-        return [bad("name", f"{resolves}, and no DaemonSet {NODE_TRUST} tells the nodes: no pod can pull; {_REMEDY}")]
-    return [good("name", f"{name}: nodes are told by {NODE_TRUST}"), _rollout(installation)]
+            return [good("name", f"{resolves}; nodes must resolve it too, because {NODE_TRUST} is not installed")]
+        return [bad("name", f"{resolves}, and DaemonSet {NODE_TRUST} is not installed, so no pod can pull; {_REMEDY}")]
+    return [good("name", f"{name} is configured on nodes by {NODE_TRUST}"), _rollout(installation)]
 
 
 def _rollout(installation: Installation) -> Check:
@@ -36,11 +36,12 @@ def _rollout(installation: Installation) -> Check:
     kubectl = f"kubectl -n {NODE_TRUST}"
     if host and host != installation.host:
         return bad(
-            check, f"tells nodes about {host}, the proxy is {installation.host}; apply the overlay again with one AKUA_HOST"
+            check,
+            f"configures nodes for {host}, but the proxy is {installation.host}; apply the overlay again with one AKUA_HOST",
         )
     if not wanted:
-        return bad(check, f"runs on no node; `{kubectl} describe daemonset {NODE_TRUST}` says why")
+        return bad(check, f"runs on no node; see `{kubectl} describe daemonset {NODE_TRUST}`")
     if ready < wanted:
-        remedy = f"`{kubectl} get pods -o wide` names them, their log says why"
-        return bad(check, f"{wanted - ready} of {wanted} nodes are not told yet: pods there cannot pull; {remedy}")
-    return good(check, f"{ready} of {wanted} nodes are told")
+        remedy = f"run `{kubectl} get pods -o wide` to find them, and check their logs"
+        return bad(check, f"{wanted - ready} of {wanted} nodes are not configured yet, so pods there cannot pull; {remedy}")
+    return good(check, f"{ready} of {wanted} nodes are configured")

@@ -138,7 +138,7 @@ def test_verify_names_one_head_however_many_processes_have_lived(akua: Akua, tmp
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [("kubernetes", "kubectl -n akua-system exec deploy/akua-proxy -- akua audit list"), ("", "`akua serve` makes it")],
+    [("kubernetes", "kubectl -n akua-system exec deploy/akua-proxy -- akua audit list"), ("", "start `akua serve` to create it")],
 )
 @pytest.mark.parametrize("command", ["list", "tail", "verify", "export"])
 def test_a_trail_that_is_elsewhere_is_one_sentence(

@@ -37,14 +37,14 @@ def node_trust(ready: int, wanted: int, host: str = HOST) -> Lookup:
 @pytest.mark.parametrize(
     ("look", "addresses", "found", "says"),
     [
-        (node_trust(3, 3), [], [("good", "name"), ("good", "node-trust")], "3 of 3 nodes are told"),
-        (node_trust(2, 3), [], [("good", "name"), ("bad", "node-trust")], "1 of 3 nodes are not told yet"),
+        (node_trust(3, 3), [], [("good", "name"), ("good", "node-trust")], "3 of 3 nodes are configured"),
+        (node_trust(2, 3), [], [("good", "name"), ("bad", "node-trust")], "1 of 3 nodes are not configured yet"),
         (node_trust(0, 0), [], [("good", "name"), ("bad", "node-trust")], "runs on no node"),
-        (node_trust(3, 3, "a.example"), [], [("good", "name"), ("bad", "node-trust")], "tells nodes about a.example"),
-        (ABSENT, ["192.0.2.1"], [("good", "name")], "oci.akua.dev is 192.0.2.1 here; nodes must resolve it too"),
+        (node_trust(3, 3, "a.example"), [], [("good", "name"), ("bad", "node-trust")], "configures nodes for a.example"),
+        (ABSENT, ["192.0.2.1"], [("good", "name")], "oci.akua.dev resolves to 192.0.2.1 here; nodes must resolve it too"),
         (ABSENT, [], [("bad", "name")], "no pod can pull; give it a public name and certificate"),
-        (HIDDEN, ["192.0.2.1"], [("good", "name")], "cannot be looked at"),
-        (HIDDEN, [], [("unseen", "name")], "does not resolve here; whether akua-node-trust tells the nodes cannot be looked at"),
+        (HIDDEN, ["192.0.2.1"], [("good", "name")], "cannot be checked"),
+        (HIDDEN, [], [("unseen", "name")], "does not resolve here; whether akua-node-trust configures nodes cannot be checked"),
     ],
 )
 def test_nodes_find_the_proxy_by_a_public_name_or_because_they_are_told(
@@ -103,14 +103,14 @@ def registered(bundle: str, **client: Any) -> Lookup:
     ("registration", "ca", "finding", "says"),
     [
         (registered(BUNDLE), BUNDLE, "good", "failurePolicy Ignore, caBundle as in"),
-        (registered(BUNDLE), BUNDLE + OTHER, "warning", "a rotation under way?"),
-        (registered(OTHER), BUNDLE, "bad", "another CA than ConfigMap akua-ca"),
+        (registered(BUNDLE), BUNDLE + OTHER, "warning", "a rotation may be in progress"),
+        (registered(OTHER), BUNDLE, "bad", "its caBundle is not the CA in ConfigMap akua-ca"),
         (registered(""), BUNDLE, "bad", "has no caBundle"),
         (registered("junk"), BUNDLE, "bad", "has no caBundle"),
         (registered("", caBundle="%%%"), BUNDLE, "bad", "has no caBundle"),
         (registered(BUNDLE), "", "warning", "ConfigMap akua-ca has no certificate"),
-        (registered(BUNDLE, service=None, url="https://10.0.0.1/mutate"), BUNDLE, "warning", "leads to https://10.0.0.1/mutate"),
-        (seen({"webhooks": []}), BUNDLE, "bad", "names no webhook"),
+        (registered(BUNDLE, service=None, url="https://10.0.0.1/mutate"), BUNDLE, "warning", "points to https://10.0.0.1/mutate"),
+        (seen({"webhooks": []}), BUNDLE, "bad", "lists no webhook"),
         (ABSENT, BUNDLE, "bad", "no pod is rewritten"),
         (HIDDEN, BUNDLE, "unseen", "cannot be looked at"),
     ],
@@ -129,13 +129,13 @@ def test_a_ca_that_may_not_be_seen_is_not_compared() -> None:
 @pytest.mark.parametrize(
     ("offset", "finding", "says"),
     [
-        (0.4, "good", "agree to 5 s"),
-        (-4.9, "good", "agree to 5 s"),
+        (0.4, "good", "agree to within 5 s"),
+        (-4.9, "good", "agree to within 5 s"),
         (7.0, "warning", "7 s ahead of this machine's"),
         (-12.0, "warning", "12 s behind this machine's"),
         (30.0, "bad", "tokens tolerate 30 s"),
         (-3600.0, "bad", "3600 s behind"),
-        (None, "warning", "did not say"),
+        (None, "warning", "had no Date header"),
     ],
 )
 def test_the_clock(offset: float | None, finding: str, says: str) -> None:

@@ -52,7 +52,7 @@ async def test_every_process_proves_each_watch_that_it_has() -> None:
     found = told(await freshness_checks(api.view, running, 15.0, NOW))
     assert found["freshness namespaces"] == ("good", "3 processes have proven the watch within 15 s")
     assert found["freshness products"][0] == "warning"
-    assert "2 processes have proven the watch within 15 s, 3 are running" in found["freshness products"][1]
+    assert "2 processes have proven the watch within 15 s, but 3 are running" in found["freshness products"][1]
     assert found["freshness installs"][0] == "bad"
     assert found["freshness installs"][1].startswith("the last proof is 16s old: pulls are refused after 15 s")
     assert found["freshness registrycredentials"] == ("good", "1 process has proven the watch within 15 s")
@@ -180,10 +180,10 @@ async def test_a_pod_on_trial_comes_back_rewritten() -> None:
 @pytest.mark.parametrize(
     ("answer", "finding", "says"),
     [
-        (lambda pod: pod, "bad", "was not rewritten, though grant shop covers it"),
+        (lambda pod: pod, "bad", "was not rewritten although grant shop covers it"),
         (lambda pod: {"spec": {**rewritten(pod)["spec"], "imagePullSecrets": []}}, "bad", "without the pull Secret"),
-        (lambda pod: Conflict("exceeded quota: pods"), "warning", "could not be tried there: exceeded quota"),
-        (lambda pod: InvalidManifest("is no good"), "warning", "could not be tried there: is no good"),
+        (lambda pod: Conflict("exceeded quota: pods"), "warning", "could not be created: exceeded quota"),
+        (lambda pod: InvalidManifest("is no good"), "warning", "could not be created: is no good"),
     ],
 )
 async def test_a_pod_on_trial_that_does_not(answer: Any, finding: str, says: str) -> None:
@@ -196,7 +196,7 @@ async def test_a_pod_on_trial_that_does_not(answer: Any, finding: str, says: str
 async def test_without_a_grant_there_is_nothing_to_try() -> None:
     for api in (granted(), granted({"metadata": {"name": "x"}}), granted(grant("a", host="registry.example"))):
         check = await tried(api)
-        assert (str(check.finding), "nothing to try" in check.detail) == ("warning", True)
+        assert (str(check.finding), "nothing to test" in check.detail) == ("warning", True)
     hidden = FakeApi(refused={f"{GROUP}/pullgrants"})
     assert "cannot be looked at" in (await tried(hidden)).detail
 
@@ -228,7 +228,7 @@ async def test_namespaces_that_go_are_neither_tried_nor_missed() -> None:
     api.objects["/api/v1/namespaces/going"] = {"metadata": going}
     state = await read_state(api)
     assert state.workspaces() == []
-    assert "nothing to try" in (await trial_check(api.view, HOST, state)).detail
+    assert "nothing to test" in (await trial_check(api.view, HOST, state)).detail
 
 
 async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
@@ -247,7 +247,7 @@ async def test_pods_that_slipped_past_the_webhook_are_named() -> None:
     assert (str(check.finding), check.detail.split(" run images")[0]) == ("warning", "shop-prod/slipped")
     del api.objects[f"{path}/slipped"]
     check = await slipped_check(api.view, await read_state(api))
-    assert (str(check.finding), check.detail) == ("good", "none of 3 in 1 namespaces slipped past the webhook")
+    assert (str(check.finding), check.detail) == ("good", "all 3 in 1 namespaces passed through the webhook")
     api.refused.add(path)
     assert findings(await slipped_check(api.view, await read_state(api))) == [("unseen", "pods")]
     assert "no namespace" in (await slipped_check(api.view, await read_state(FakeApi()))).detail

@@ -41,10 +41,10 @@ async def test_processes_that_are_well() -> None:
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ({"concerns": {"audit": "disk full"}}, "audit: disk full; no pull is answered without a record: free space"),
+        ({"concerns": {"audit": "disk full"}}, "audit: disk full; pulls are refused while they cannot be recorded; free space"),
         ({"failures": {"freshness": "the state was last proven current 20 s ago"}}, "logs akua-proxy-1"),
-        ({"concerns": {"certificate": "Secret cannot be used"}}, "delete the Secret for a managed one"),
-        ({"certificates": {"proxy": "0" * 64}}, "than Secret akua-proxy-tls holds ("),
+        ({"concerns": {"certificate": "Secret cannot be used"}}, "delete the Secret to get a managed one"),
+        ({"certificates": {"proxy": "0" * 64}}, "but Secret akua-proxy-tls holds "),
     ],
 )
 async def test_what_is_wrong_behind_a_pod_that_is_ready(said: dict[str, Any], says: str) -> None:

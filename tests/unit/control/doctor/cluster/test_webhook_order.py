@@ -39,15 +39,15 @@ OURS = (configuration("akua-webhook"), configuration("zz-akua-webhook"))
         (
             (OURS[0], configuration("istio")),
             "warning",
-            "no MutatingWebhookConfiguration zz-akua-webhook, which sees pods last: istio",
+            "MutatingWebhookConfiguration zz-akua-webhook, which runs last, does not exist: istio",
         ),
-        ((OURS[0],), "warning", "a webhook that comes later can undo"),
+        ((OURS[0],), "warning", "a later webhook can undo"),
         (
             (OURS[0], configuration("zz-akua-webhook", bundle="")),
             "warning",
-            "caBundle of zz-akua-webhook is not that of akua-webhook",
+            "caBundle of zz-akua-webhook differs from that of akua-webhook",
         ),
-        ((), "warning", "no MutatingWebhookConfiguration akua-webhook"),
+        ((), "warning", "MutatingWebhookConfiguration akua-webhook does not exist"),
     ],
 )
 async def test_the_order(found: tuple[dict[str, Any], ...], finding: str, says: str) -> None:
