@@ -65,7 +65,7 @@ def delete(
         session.product(name)
         users = installs_with(session, name)
         if users and not yes:
-            confirm(f"{', '.join(users)} would be refused what product {name} gives. Delete it?")
+            confirm(f"Deleting product {name} ends pulls of its repositories by {', '.join(users)}. Delete it?")
         await delete_product(session, name)
         return users
 

@@ -207,7 +207,7 @@ def delete(
     async def work(session: Session) -> bool:
         found = session.credential(name)
         if not yes and sys.stdin.isatty():
-            confirm(f"Delete credential {name}? Pulls from {found.registry} that need it are refused.")
+            confirm(f"Delete credential {name}? Pulls from {found.registry} that need it will be refused.")
         return await delete_credential(session, name, keep_secret=keep_secret)
 
     gone = with_session(context, workspace, work)

@@ -158,7 +158,7 @@ def destroy(
     async def work(session: Session) -> SecretVersion:
         secret = secret_of(session, name)
         if not yes:
-            confirm(f"Destroy version {version} of secret {secret}? Its values are gone for good.")
+            confirm(f"Destroy version {version} of secret {secret}? Its values are lost for good.")
         return await WorkspaceSecrets(session.store).destroy(session.workspace, secret, version)
 
     made = with_session(context, workspace, work)

@@ -31,7 +31,7 @@ def explain(
     """Show gate by gate whether an install may pull an image now, and if not, why and what to do.
 
     Exits with 0 if it may, and with 3 if a gate refuses. Only a real pull evaluates the last two gates. In a cluster you can run
-    it in the proxy's pod: `kubectl -n akua-system exec deploy/akua-proxy -- akua explain ...`.
+    it in the it in the proxy's pod: `kubectl -n akua-system exec deploy/akua-proxy -- akua explain ...`.
 
     Examples:
 

@@ -1,7 +1,7 @@
-"""How commands show things: tables for people, JSON for scripts, one line for an error. Data on stdout, remarks on stderr.
+"""Command output: tables for people, JSON for scripts, one line for an error. Data goes to stdout, remarks to stderr.
 
-Names, annotations and upstreams' answers come from others. Whatever a command shows goes through here, and leaves without a
-character that a terminal would obey.
+Names, annotations and upstream answers are untrusted. All output of a command passes through here, which removes characters
+that a terminal would interpret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from registry_access.runtime.logs.remark import remark as remark
 
 Line = str | Text
 Cell = Line | Sequence[Line]  # a sequence: one below the other
-_PIPE_WIDTH = 100_000  # a pipe has no width: rows stay on their line
+_PIPE_WIDTH = 100_000  # a pipe has no width, so rows are not wrapped
 
 
 class _Unpadded(io.TextIOBase):
@@ -61,7 +61,7 @@ class _InertText:
 
 
 def console(file: TextIO | None = None, *, width: int | None = None, soft_wrap: bool = False) -> Console:
-    """Standard output, or `file`; made when asked for, so that a captured or redirected one is the one used."""
+    """Standard output, or `file`; created on each call, so that a captured or redirected stream is used."""
     shown: Any = file or sys.stdout
     if file is None and not sys.stdout.isatty():
         shown, width = _Unpadded(), width or _PIPE_WIDTH
@@ -71,7 +71,7 @@ def console(file: TextIO | None = None, *, width: int | None = None, soft_wrap: 
 
 
 def show_json(document: object, *, indent: int | None = 2) -> None:
-    """One document. What is not printable is escaped, as JSON allows within its strings."""
+    """One document. Unprintable characters are escaped, as JSON allows within strings."""
     text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
     if not text.isprintable():
         text = "".join(
@@ -81,12 +81,12 @@ def show_json(document: object, *, indent: int | None = 2) -> None:
 
 
 def confirm(question: str) -> None:
-    """Asks on standard error. Raises typer.Abort for a no."""
+    """Asks on standard error. Raises typer.Abort if the answer is no."""
     typer.confirm(printable(question), abort=True, err=True)
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: str) -> None:
-    """A table; `empty` says what to do when there is nothing to show."""
+    """A table; `empty` is shown if there are no rows."""
     if not rows:
         remark(empty)
         return
@@ -99,12 +99,12 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, empty: 
 
 
 def show_line(cells: Sequence[str | Text]) -> None:
-    """A row of a table that has no end."""
+    """A row of an endless table."""
     console().print(Text("  ").join(_cell(cell) for cell in cells))
 
 
 def show_fields(fields: Mapping[str, Cell]) -> None:
-    """Names and values below one another."""
+    """Names and values, one pair per line."""
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -114,7 +114,7 @@ def show_fields(fields: Mapping[str, Cell]) -> None:
 
 
 def _cell(value: Cell) -> Text:
-    """Cleaned before the table measures it: a line's end in a value would begin a row of its own."""
+    """Cleaned before the table measures it: a line break in a value would start a new row."""
     if isinstance(value, str):
         return Text(printable(value))
     if isinstance(value, Text):

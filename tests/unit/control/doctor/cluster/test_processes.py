@@ -54,7 +54,7 @@ async def test_every_process_proves_each_watch_that_it_has() -> None:
     assert found["freshness products"][0] == "warning"
     assert "2 processes have proven the watch within 15 s, but 3 are running" in found["freshness products"][1]
     assert found["freshness installs"][0] == "bad"
-    assert found["freshness installs"][1].startswith("the last proof is 16s old: pulls are refused after 15 s")
+    assert found["freshness installs"][1].startswith("the last proof is 16s old, and pulls are refused after 15 s")
     assert found["freshness registrycredentials"] == ("good", "1 process has proven the watch within 15 s")
     assert found["freshness pullgrants"][0] == "bad"
     assert "no process has ever proven" in found["freshness pullgrants"][1]
