@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from registry_access.model.audit_event import Operation
 from registry_access.model.decision import GateResult, Reason
 from registry_access.model.install_token import InstallTokenClaims
 from registry_access.model.resources import Install
+from registry_access.model.timestamp import rfc3339
 
 _FORM_MAXIMUM = 64 * 1024
 _SCOPES_MAXIMUM = 20  # so that the token with them stays within what a request header may hold
@@ -90,7 +90,7 @@ class TokenEndpoint:
             "token": minted,
             "access_token": minted,
             "expires_in": lifetime,
-            "issued_at": datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
+            "issued_at": rfc3339(now),
         }
         if scoped or scopes:
             body["scope"] = " ".join(str(scope) for scope in scopes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 
 from registry_access.audit.interface import AuditRow
 from registry_access.model.audit_event import AuditEvent, Operation, Result
+from registry_access.model.timestamp import rfc3339
 
 COLUMNS = ("time", "install", "operation", "image", "result", "reason", "bytes", "who")
 _COLOURS = {Result.ALLOWED: "green", Result.REFUSED: "red", Result.FAILED: "yellow", Result.CUT: "magenta"}
@@ -25,7 +26,7 @@ def flat(row: AuditRow) -> dict[str, Any]:
     event, outcome = row.event, row.outcome
     return {
         "sequence": row.sequence,
-        "time": datetime.fromtimestamp(event.time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": rfc3339(event.time / 1000, "milliseconds"),
         "event_id": event.id,
         "decision_id": event.decision_id,
         "workspace": event.workspace,

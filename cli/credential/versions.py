@@ -22,6 +22,7 @@ from proxy.upstream.verification import Verification
 from registry_access.model.errors import InvalidInput
 from registry_access.model.names.proxied_reference import Unchanged, from_proxied, to_proxied
 from registry_access.model.resources import RegistryCredential
+from registry_access.model.timestamp import rfc3339
 from registry_access.model.workspace_secret import SecretProblem
 from registry_access.state.workspace_secrets import SecretVersion, WorkspaceSecrets
 
@@ -220,5 +221,5 @@ def _document(version: SecretVersion) -> dict[str, object]:
         "current": version.current,
         "state": str(version.state),
         "comment": version.comment,
-        "created": version.created.isoformat() if version.created else None,
+        "created": rfc3339(version.created) or None,
     }

@@ -25,6 +25,7 @@ from control.session import Session
 from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Install
 from registry_access.model.resources.install import Standing
+from registry_access.model.timestamp import rfc3339
 from registry_access.settings import duration
 
 install_app = typer.Typer(help="Deployments: the unit of tokens, entitlement, audit and revocation.", no_args_is_help=True)
@@ -194,6 +195,6 @@ def _moment(text: str) -> str:
     if not text:
         return ""
     try:
-        return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(datetime.now(UTC) + timedelta(seconds=duration(text)))
     except InvalidInput:
         return text  # the resource validates the time

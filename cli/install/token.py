@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import show_json
 from control.install.provisions import install_bundle, install_token
 from control.session import Session
+from registry_access.model.timestamp import rfc3339
 from webhook.install_sync.objects.minting import InstallToken, docker_config
 
 
@@ -42,7 +42,7 @@ def token(
     if docker:
         sys.stdout.write(json.dumps(json.loads(docker_config(host, name, found.token)), indent=2) + "\n")
     elif output is Output.JSON:
-        expires = datetime.fromtimestamp(found.claims.expires_at, UTC).isoformat().replace("+00:00", "Z")
+        expires = rfc3339(found.claims.expires_at)
         identity = {"id": found.claims.token_id, "expires_at": expires, "generation": found.claims.identity.generation}
         show_json({"host": host, "username": name, "password": found.token, **identity})
     else:

@@ -11,6 +11,7 @@ from control.doctor.finding import EXPIRY_WARNING_DAYS, Check, Finding, bad, goo
 from control.duration import span
 from proxy.reporting.conditions import EXPIRY_WARNING, credential_problems, credential_ready
 from registry_access.model.decision import Reason
+from registry_access.model.listing import and_more
 from registry_access.model.resources import Condition, Install, RegistryCredential
 from registry_access.model.resources.install import Standing
 from registry_access.model.resources.metadata import TAKES_ANNOTATION, condition_of
@@ -131,7 +132,7 @@ def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
     closed = sorted(name for name, space in known.items() if space is not None and not annotated.takes(space, item.workspace))
     if not closed:
         return ""
-    shown = ", ".join(closed[:_SHOWN]) + (f" and {len(closed) - _SHOWN} more" if len(closed) > _SHOWN else "")
+    shown = and_more(closed, _SHOWN)
     return (
         f"AKUA_TARGET_NAMESPACES=annotated, which is the default, would withdraw it from {shown}; first run "
         f"kubectl annotate namespace {closed[0]} {TAKES_ANNOTATION}={item.workspace}"

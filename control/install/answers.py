@@ -10,6 +10,7 @@ from typing import Protocol
 
 from control.session import Session
 from registry_access.model.errors import StateUnavailable
+from registry_access.model.listing import and_more
 from registry_access.model.resources import Install, Kind
 from registry_access.model.resources.install import InstallStatus
 from registry_access.model.resources.metadata import SYNCED, SYSTEM_NAMESPACE
@@ -72,7 +73,7 @@ async def answers(session: Session, chosen: Sequence[Install], asked: Asked, pro
             async with asyncio.timeout(asked.patience):
                 await news.wait()
     except TimeoutError:
-        shown = ", ".join(sorted(waiting)[:_SHOWN]) + (f" and {len(waiting) - _SHOWN} more" if len(waiting) > _SHOWN else "")
+        shown = and_more(sorted(waiting), _SHOWN)
         raise StateUnavailable(
             f"no answer for {asked.patience:g} s, still open: {shown}; does an install sync lead? "
             f"`kubectl -n {SYSTEM_NAMESPACE} get lease {LEASE}`"

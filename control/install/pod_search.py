@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from control.session import Session
 from registry_access.model.errors import AkuaError, InvalidInput, StateUnavailable
+from registry_access.model.listing import and_more
 from registry_access.model.resources import Install, Key, Kind, Secret
 from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi, Unavailable
@@ -98,7 +99,7 @@ async def _search_cluster(
     except (StateUnavailable, Gone) as error:
         search.problems.append(f"pods {where} could not be listed: {error}")
     if forbidden:
-        shown = ", ".join(forbidden[:_SHOWN]) + (f" and {len(forbidden) - _SHOWN} more" if len(forbidden) > _SHOWN else "")
+        shown = and_more(forbidden, _SHOWN)
         search.problems.append(f"you may not list pods {where}, in {shown}: the right to list pods there is needed")
 
 

@@ -13,8 +13,8 @@ from control.install.answers import Asked, SyncProgress, answers, sync_outcome
 from control.session import Session
 from registry_access.model.errors import StateUnavailable
 from registry_access.model.resources import Install, Key, Kind
-from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.metadata import SYNC_REQUESTED_ANNOTATION, SYSTEM_NAMESPACE
+from registry_access.model.timestamp import rfc3339
 from webhook.assembly import LEASE, build_install_sync
 from webhook.metrics import WebhookMetrics
 

@@ -15,8 +15,8 @@ from registry_access.model.decision import Gate, GateResult, Reason
 from registry_access.model.entitlement import entitlement_of
 from registry_access.model.names.repository_pattern import RepositoryPattern
 from registry_access.model.resources import Condition, Install, RegistryCredential
-from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.metadata import PULLABLE, READY, VERIFIED, condition_of
+from registry_access.model.timestamp import rfc3339
 from registry_access.model.workspace_secret import NO_SECRET, UNVERSIONED, ResolvedSecret, SecretProblem, resolve_secret
 from registry_access.state.index import ResourceIndex
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
 from registry_access.model.errors import AkuaError, Conflict, NotFound
 from registry_access.model.resources import Install, Key, Kind, RegistryCredential, Resource
-from registry_access.model.resources.field_reader import rfc3339
+from registry_access.model.timestamp import rfc3339
 from registry_access.state.interface import StateStore
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from control.doctor.cluster.installation import SYNC_LEASE, Installation
 from control.doctor.cluster.view import ClusterView, Lookup, raw_kind
@@ -11,6 +10,7 @@ from control.doctor.finding import Check, bad, good, unseen, warning
 from control.duration import span
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import SYSTEM_NAMESPACE
+from registry_access.model.timestamp import parse_rfc3339
 from registry_access.state.kubernetes.client.resource_path import PLURALS
 from registry_access.state.kubernetes.watch.feed import HEARTBEAT_NAME, HEARTBEAT_PREFIX
 
@@ -78,7 +78,5 @@ def _ages(annotations: Mapping[str, object], now: float) -> Iterable[float]:
 
 
 def _moment(text: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC).timestamp()
-    except ValueError:
-        return None
+    moment = parse_rfc3339(str(text))
+    return moment.timestamp() if moment else None

@@ -9,6 +9,7 @@ from control.doctor.cluster.installation import PROXY, WEBHOOK
 from control.doctor.cluster.view import ClusterView, ResourceAttributes
 from control.doctor.finding import Check, bad, good, unseen, warning
 from registry_access.model.errors import StateError
+from registry_access.model.listing import and_more
 from registry_access.model.resources import Kind
 from registry_access.model.resources.metadata import GROUP, SYSTEM_NAMESPACE
 from registry_access.state.kubernetes.client.raw_objects import ROLE_BINDING
@@ -140,5 +141,4 @@ async def _denied(view: ClusterView, wanted: Sequence[ResourceAttributes], user:
 
 
 def _told(accesses: Sequence[ResourceAttributes], at_most: int = 3) -> str:
-    more = len(accesses) - at_most
-    return ", ".join(map(str, accesses[:at_most])) + (f" and {more} more" if more > 0 else "")
+    return and_more(accesses, at_most)

@@ -16,8 +16,9 @@ from sys import intern
 from typing import Any, Protocol
 
 from registry_access.model.label_selector import LabelSelector
-from registry_access.model.resources.field_reader import FieldReader, rfc3339
+from registry_access.model.resources.field_reader import FieldReader
 from registry_access.model.resources.selector import read_selector
+from registry_access.model.timestamp import rfc3339
 
 _MEMBER = "member"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
-from functools import lru_cache
 from sys import intern
 from typing import TypeVar
 
 from registry_access.model.errors import InvalidInput, InvalidManifest
+from registry_access.model.timestamp import parse_rfc3339
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class FieldReader:
         text = self.text(name, default="", maximum=64)
         if not text:
             return None
-        value = _moment(text)
+        value = parse_rfc3339(text)
         if value is None:
             raise self.invalid(name, f"{text!r} is not a time with an offset", "write it as 2030-01-31T12:00:00Z")
         return value
@@ -216,21 +216,6 @@ def path_text(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
-
-
-def rfc3339(time: datetime | None) -> str:
-    """`time` as Kubernetes writes it (``2030-01-31T12:00:00Z``, whole seconds); "" for None."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
-
-
-@lru_cache(maxsize=1024)
-def _moment(text: str) -> datetime | None:
-    """In UTC; None when `text` is no time with an offset. Cached, because what was made together bears the same times."""
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return value.astimezone(UTC) if value.tzinfo else None
 
 
 def _type_name(value: object) -> str:

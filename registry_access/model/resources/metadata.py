@@ -10,8 +10,9 @@ from sys import intern
 from typing import ClassVar, NamedTuple, TypeVar
 
 from registry_access.model.errors import InvalidManifest
-from registry_access.model.resources.field_reader import FieldReader, Origin, rfc3339
+from registry_access.model.resources.field_reader import FieldReader, Origin
 from registry_access.model.shared_map import EMPTY, shared_map
+from registry_access.model.timestamp import rfc3339
 
 S = TypeVar("S")
 GROUP = "registry.akua.dev"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_access.model.resources import Key, Kind
-from registry_access.model.resources.field_reader import rfc3339
+from registry_access.model.timestamp import rfc3339
 from registry_access.runtime.atomic_write import sync_folder
 from registry_access.state.directory.documents import write_state_file
 from registry_access.state.merge_patch import Shape

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from registry_access.model.cluster_words import in_cluster_words
 from registry_access.model.occurrence import Occurrence, bounded_note
+from registry_access.model.timestamp import rfc3339
 from registry_access.state.kubernetes.client.api import FIELD_MANAGER, MERGE_PATCH, KubernetesApi
-from registry_access.state.kubernetes.client.micro_time import micro_time
 
 _API = "events.k8s.io/v1"
 _INSTANCE_MAXIMUM = 128
@@ -33,7 +33,7 @@ class KubernetesEvents:
             "apiVersion": _API,
             "kind": "Event",
             "metadata": {"name": name, "namespace": key.namespace},
-            "eventTime": micro_time(first),
+            "eventTime": rfc3339(first, "microseconds"),
             "type": "Warning" if occurrence.warning else "Normal",
             "reason": occurrence.reason,
             "action": occurrence.action,
@@ -69,4 +69,4 @@ def _path(namespace: str) -> str:
 
 
 def _series(count: int, last: datetime) -> dict[str, object]:
-    return {"count": max(2, count), "lastObservedTime": micro_time(last)}
+    return {"count": max(2, count), "lastObservedTime": rfc3339(last, "microseconds")}

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry_access.model.errors import AkuaError, AlreadyExists, Conflict, NotFound
+from registry_access.model.timestamp import rfc3339
 from registry_access.state.kubernetes.client.api import Gone, KubernetesApi
 from registry_access.state.kubernetes.client.interface import Api
-from registry_access.state.kubernetes.client.micro_time import micro_time
 from registry_access.state.leadership import Work
 
 logger = logging.getLogger(__name__)
@@ -113,14 +113,14 @@ class LeaderElection:
             lease = await self._api.request("GET", path, timeout=seconds)
         except NotFound:
             metadata = {"name": self._name}
-            body = {**_LEASE, "metadata": metadata, "spec": self._spec({}, micro_time())}
+            body = {**_LEASE, "metadata": metadata, "spec": self._spec({}, _now())}
             self._see(await self._api.request("POST", self._collection, body=body, timeout=seconds))
             return True
         self._see(lease)
         if self._is_others() and not self._is_over():
             return False
         metadata = {"name": self._name, "resourceVersion": lease["metadata"]["resourceVersion"]}
-        body = {**_LEASE, "metadata": metadata, "spec": self._spec(self._record, micro_time())}
+        body = {**_LEASE, "metadata": metadata, "spec": self._spec(self._record, _now())}
         self._see(await self._api.request("PUT", path, body=body, timeout=seconds))
         return True
 
@@ -145,7 +145,7 @@ class LeaderElection:
                 if self._holder() != self.identity:
                     return
                 metadata = {"name": self._name, "resourceVersion": lease["metadata"]["resourceVersion"]}
-                spec = {**self._record, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time()}
+                spec = {**self._record, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 self._see(await self._api.request("PUT", path, body={**_LEASE, "metadata": metadata, "spec": spec}, timeout=2))
 
     def _see(self, lease: Mapping[str, Any]) -> None:
@@ -175,6 +175,11 @@ async def holder_of(api: Api, namespace: str, name: str) -> str:
         return ""
     spec = lease.get("spec")
     return str(spec.get("holderIdentity") or "") if isinstance(spec, Mapping) else ""
+
+
+def _now() -> str:
+    """MicroTime (meta/v1): exactly six decimals, or the API server refuses it."""
+    return rfc3339(time.time(), "microseconds")
 
 
 _LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}

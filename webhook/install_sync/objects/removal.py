@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from registry_access.model.errors import AkuaError, InvalidInput, NotFound
+from registry_access.model.listing import and_more
 from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install
 from registry_access.model.resources.install import MAXIMUM_CLUSTERS
@@ -151,7 +152,7 @@ class Removal:
 
     def _record_left_behind(self, install: Install, secret: str, error: AkuaError) -> None:
         spaces = [target.namespace for target in install.status.targets]
-        where = ", ".join(spaces[:_SHOWN]) + (f" and {len(spaces) - _SHOWN} more" if len(spaces) > _SHOWN else "")
+        where = and_more(spaces, _SHOWN)
         name = install.metadata.name
         token = "opens nothing any more" if install.deleting else "is still good until spec.tokenGeneration is raised"
         note = (

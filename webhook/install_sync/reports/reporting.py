@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from registry_access.model.errors import NotFound
 from registry_access.model.occurrence import EventReason, occurrence
 from registry_access.model.resources import Install
-from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.metadata import SYNCED
+from registry_access.model.timestamp import rfc3339
 from registry_access.state.event_recorder import Recorder
 from registry_access.state.interface import StateStore
 from webhook.install_sync.reports.status import Findings, status_patch

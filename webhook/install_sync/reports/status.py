@@ -8,10 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from registry_access.model.errors import AkuaError, InvalidInput
+from registry_access.model.listing import and_more
 from registry_access.model.resources import Condition, Install, Product, TargetStatus
-from registry_access.model.resources.field_reader import rfc3339
 from registry_access.model.resources.install import MAXIMUM_TARGET_STATUS, Standing
 from registry_access.model.resources.metadata import PULLABLE, READY, SYNCED, condition_of
+from registry_access.model.timestamp import rfc3339
 from webhook.install_sync.objects.minting import InstallToken
 from webhook.install_sync.sync_request import SyncRequest
 
@@ -74,10 +75,10 @@ def synced_condition(
     """Whether every target namespace has its grant and Secret."""
     missing = [target for target in targets if not target.synced]
     if missing:
-        message = f"{missing[0].namespace}: {missing[0].message}{_more(len(missing) - 1)}"
+        message = and_more([f"{target.namespace}: {target.message}" for target in missing], 1)
         return _condition(install, SYNCED, "False", ConditionReason.TARGET_FAILED, message)
     if overlaps:
-        message = "; ".join(overlaps[:_SHOWN]) + _more(len(overlaps) - _SHOWN)
+        message = and_more(overlaps, _SHOWN, separator="; ")
         return _condition(install, SYNCED, "True", ConditionReason.OVERLAP, message)
     if not targets:
         return _condition(
@@ -85,7 +86,7 @@ def synced_condition(
         )
     message = f"{len(targets)} namespace{'s' if len(targets) > 1 else ''}"
     if reminders:
-        message += f"; {'; '.join(reminders[:_SHOWN])}{_more(len(reminders) - _SHOWN)}"
+        message += f"; {and_more(reminders, _SHOWN, separator='; ')}"
     return _condition(install, SYNCED, "True", ConditionReason.PROVISIONED, message)
 
 
@@ -137,10 +138,6 @@ def status_patch(install: Install, found: Findings, now: datetime) -> dict[str, 
         wanted["observedWorkspaceSyncRequest"] = found.answered.workspace
     present = install.status.to_manifest()
     return None if all(present.get(name, []) == value for name, value in wanted.items()) else wanted
-
-
-def _more(count: int) -> str:
-    return f" (and {count} more)" if count > 0 else ""
 
 
 def _condition(install: Install, kind: str, status: str, reason: ConditionReason, message: str) -> Condition:
