@@ -5,7 +5,6 @@ from __future__ import annotations
 from control.doctor.cluster.state import State
 from control.doctor.cluster.view import POD, ClusterView
 from control.doctor.finding import Check, good, unseen, warning
-from registry_access.model.listing import and_more
 from webhook.admission.grant_index import GrantIndex
 from webhook.admission.rewriting import ImageOutcome, rewrite_pod
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from control.doctor.cluster.view import ClusterView
 from control.doctor.finding import Check, good, unseen, warning
-from registry_access.model.listing import and_more
 from registry_access.state.kubernetes.client.raw_objects import MUTATING_WEBHOOKS
 from webhook.certificates.publication import WEBHOOK_CONFIGURATIONS
 
