@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -210,7 +211,8 @@ def _asked(image: str, credential: RegistryCredential, host: str) -> tuple[str, 
             raise InvalidInput(proxied.detail, field="image")
         upstream = proxied.upstream
     if upstream.registry != credential.registry:
-        raise InvalidInput(f"{upstream} is not in {credential.registry}", field="image", remedy="name an image in that registry")
+        remedy = f"write {replace(upstream, registry=credential.registry)}"
+        raise InvalidInput(f"{upstream} is not in {credential.registry}", field="image", remedy=remedy)
     return upstream.repository, upstream.digest or upstream.tag or "latest"
 
 

@@ -14,7 +14,7 @@ from cli.terminal.options import Output, OutputOption, WorkspaceOption
 from cli.terminal.presentation import show_json, show_rows
 from control.doctor.finding import Check, Finding, bad, condensed, good
 from control.doctor.machine import certificate_files, name_check, server_checks
-from control.doctor.resources import credential_checks, install_checks, label_checks
+from control.doctor.resources import credential_checks, install_checks, label_checks, state_check
 from control.doctor.trail import audit_check
 from control.session import opened
 from programs.invocation import Invocation
@@ -71,10 +71,7 @@ async def _state(settings: Settings, workspace: str) -> AsyncIterator[Check]:
     try:
         async with opened(settings) as store:
             index = store.index
-            counts = (
-                f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
-            )
-            yield good("state", f"read: {counts}")
+            yield state_check(index)
             for problem in store.problems():
                 yield bad("state", str(problem))
             installs = install_checks(index, workspace, credentials_seen=True)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.session import with_session
 from cli.terminal.options import Output, OutputOption, WorkspaceOption, YesOption
-from cli.terminal.presentation import Cell, age, confirm, done, show_fields, show_json, show_rows
+from cli.terminal.presentation import Cell, age, confirm, done, remark, show_fields, show_json, show_rows
 from control.install.lifecycle import (
     NewInstall,
     create_install,
@@ -23,7 +23,7 @@ from control.install.lifecycle import (
 )
 from control.session import Session
 from registry_access.model.errors import InvalidInput
-from registry_access.model.resources import Install
+from registry_access.model.resources import Install, Key, Kind, Resource
 from registry_access.model.resources.install import Standing
 from registry_access.model.timestamp import rfc3339
 from registry_access.settings import duration
@@ -61,8 +61,18 @@ def create(
     selector = {"podSelector": {"matchLabels": dict(_label(label) for label in pods)}} if pods else {}
     targets = [{"namespace": namespace, **selector} for namespace in namespaces or []]
     wanted = NewInstall(name, product, repositories or (), targets, _moment(expires))
-    made = with_session(context, workspace, lambda session: create_install(session, wanted), creating=True)
+    unknown = ""
+
+    async def work(session: Session) -> Resource:
+        nonlocal unknown
+        if product and session.index.get(Key(Kind.PRODUCT, session.workspace, product)) is None:
+            unknown = f"product {product} does not exist yet; until it does, every pull of install {name} is refused"
+        return await create_install(session, wanted)
+
+    made = with_session(context, workspace, work, creating=True)
     done(output, made.to_manifest(), f"install {name} is created; run `akua install token {name}` to see its token")
+    if unknown:
+        remark(f"akua: {unknown}")
 
 
 @install_app.command("list")

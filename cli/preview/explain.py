@@ -79,11 +79,11 @@ def gates(decision: Decision, answered: Condition | None = None) -> Table:
 def verdict(decision: Decision, install: str, image: str, answered: Condition | None = None) -> Text:
     if decision.allowed and answered is not None and answered.status == "False":
         ours = Text.assemble("our gates let install ", (install, "bold"), " pull ", (image, "bold"))
-        return ours.append_text(Text.assemble(", and the upstream ", ("refused it last", "bold red"), f": {answered.message}"))
+        return ours.append_text(Text.assemble(", but the last pull ", ("failed", "bold red"), " at the upstream: see gate 8"))
     allowed = ("may pull", "green") if decision.allowed else ("may not pull", "bold red")
     return Text.assemble("install ", (install, "bold"), " ", allowed, " ", (image, "bold"))
 
 
 def _last(answered: Condition) -> str:
     since = f" since {answered.last_transition_time:%Y-%m-%d %H:%M}Z" if answered.last_transition_time else ""
-    return f"opened by pulls{since}" if answered.status == "True" else f"refused{since}: {answered.message}"
+    return f"opened by pulls{since}" if answered.status == "True" else f"failing{since}: {answered.message}"

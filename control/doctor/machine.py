@@ -73,7 +73,9 @@ async def name_check(host: str) -> Check:
     addresses = await resolved(name)
     if not addresses:
         return warning("host", f"{name} does not resolve here; every node's container runtime must resolve and trust it")
-    return good("host", f"{name} is {', '.join(addresses)} ({(time.monotonic() - began) * 1000:.0f} ms)")
+    if addresses == [name]:
+        return good("host", f"{name} is an address, so nothing needs to resolve it")
+    return good("host", f"{name} resolves to {', '.join(addresses)} ({(time.monotonic() - began) * 1000:.0f} ms)")
 
 
 async def resolved(name: str) -> list[str]:

@@ -32,6 +32,13 @@ def label_checks(index: ResourceIndex, workspace: str = "") -> list[Check]:
     return [bad(f"workspace {name}", problem) for name in names if (problem := index.workspace_problem(name))]
 
 
+def state_check(index: ResourceIndex) -> Check:
+    """The state was read: how many resources of each kind it holds."""
+    kinds = {"install": index.installs(), "product": index.products(), "credential": index.all_credentials()}
+    counts = (f"{len(found)} {kind}{'' if len(found) == 1 else 's'}" for kind, found in kinds.items())
+    return good("state", f"read: {', '.join(counts)}")
+
+
 def credential_checks(index: ResourceIndex, workspace: str = "", *, unseen_secrets: Collection[str] = ()) -> list[Check]:
     """A line a credential, of one workspace or ("") all. `unseen_secrets`: workspaces whose Secrets could not be looked at."""
     found = _of(workspace, index.all_credentials())

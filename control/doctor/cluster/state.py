@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
-from control.doctor.finding import Check, bad, good, unseen
+from control.doctor.finding import Check, bad, unseen
+from control.doctor.resources import state_check
 from registry_access.model.errors import InvalidManifest, StateError
 from registry_access.model.resources import Key, Kind
 from registry_access.state.index import ResourceIndex
@@ -62,8 +63,7 @@ async def read_state(api: Api, workspace: str = "") -> State:
     state.unseen_secrets = {name for name, problem in zip(secrets, answers, strict=True) if problem}
     state.unseen_grants = await _read_grants(api, feed, state.index)
     index = state.index
-    counts = f"{len(index.installs())} installs, {len(index.products())} products, {len(index.all_credentials())} credentials"
-    state.checks = unread or [good("state", f"read: {counts}")]
+    state.checks = unread or [state_check(index)]
     state.checks += [bad("state", str(problem)) for problem in problems]
     return state
 

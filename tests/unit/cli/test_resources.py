@@ -160,3 +160,17 @@ def test_in_a_folder_there_is_no_cluster_to_ask_for_pods(akua: Akua) -> None:
         ran = akua(*command)
         assert (ran.code, ran.out) == (2, "")
         assert "there is no cluster to ask for pods, state is in a folder" in ran.err
+
+
+def test_an_install_of_a_product_that_is_not_there_is_created_with_a_warning(akua: Akua) -> None:
+    bought(akua)
+    ran = akua("install", "create", "other", "--product", "storefrnt")
+    assert (ran.code, "product storefrnt does not exist yet" in ran.err) == (0, True)
+    ran = akua("install", "create", "third", "--product", "storefrnt", "-o", "json")
+    assert (ran.code, ran.document["metadata"]["name"]) == (0, "third")
+    assert "does not exist" not in akua("install", "create", "fourth", "--product", "storefront").err
+
+
+def test_the_doctor_counts_one_of_a_kind_in_the_singular(akua: Akua) -> None:
+    bought(akua)
+    assert "read: 1 install, 1 product, 0 credentials" in akua("doctor").out

@@ -54,4 +54,4 @@ def test_what_the_upstream_refuses_is_not_said_to_be_pullable() -> None:
     index, install = world(status="False", reason="UpstreamDenied", message="ghcr.io/acme/app: the token lacks a scope")
     found = str(verdict(Decision("dec_1", ()), "shop", str(IMAGE), last_answer(index, install, IMAGE)))
     assert "may pull" not in found
-    assert "the upstream refused it last: ghcr.io/acme/app: the token lacks a scope" in found
+    assert "the last pull failed at the upstream: see gate 8" in found

@@ -157,3 +157,10 @@ def test_anonymous_needs_no_secret(akua: Akua) -> None:
 def test_presets_are_listed(akua: Akua) -> None:
     assert {item["name"] for item in akua("credential", "presets", "-o", "json").document} == set(PRESETS)
     assert "read:packages" in akua("credential", "presets").out
+
+
+def test_an_image_without_its_registry_is_answered_with_the_name_to_write(akua: Akua) -> None:
+    akua("credential", "add", "basic", "--name", "own", "--registry", "registry.example.com", "-u", "robot", stdin=CANARY)
+    ran = akua("credential", "test", "own", "acme/app:1")
+    assert ran.code == 2
+    assert "docker.io/acme/app:1 is not in registry.example.com; write registry.example.com/acme/app:1" in ran.err
