@@ -48,6 +48,7 @@ _BODY_MAXIMUM = 128 * 1024  # of a request to the proxy: a token endpoint's form
 _OPERATIONS_LIMITS = Limits(idle=30.0, stall=30.0, body_maximum=1024, connections=64, per_address=0)
 _RENEWAL_SECONDS = 3600.0
 _AUDIT_RETRY_SECONDS = 5.0
+_WEBHOOK_LINGER = 2.0  # seconds without a review: every API server has moved to another replica
 _WEBHOOK_KINDS = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.PRODUCT, Kind.INSTALL, Kind.PULL_GRANT})
 
 
@@ -146,7 +147,7 @@ class Process:
             try:
                 await trail.start()
             except AuditUnavailable as error:
-                logger.warning("pods are admitted and not recorded until it is there: %s", error)
+                logger.warning("pods are admitted, and recorded once the audit trail can be opened: %s", error)
                 stack.push_async_callback(_cancel, asyncio.create_task(_opened(trail), name="opening of the audit trail"))
         else:
             return None
@@ -197,7 +198,8 @@ class Process:
             tls = self._tls(WEBHOOK, settings.webhook_tls_certificate, settings.webhook_tls_key) or self._issue()
             if settings.webhook_client_ca_file:
                 tls = replace(tls, client_ca=Path(settings.webhook_client_ca_file))
-            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls, limits))
+            linger = _WEBHOOK_LINGER if settings.in_cluster else 0.0
+            listeners.append(Listener(WEBHOOK, webhook, settings.webhook_address, tls, limits, linger))
         return listeners
 
     def _api_servers(self) -> ApiServers | None:

@@ -118,7 +118,14 @@ class AuditError(AkuaError):
 
 
 class AuditUnavailable(AuditError):
-    """Nothing can be committed to the audit trail, so nothing may be pulled."""
+    """Nothing can be committed to the audit trail, so nothing may be pulled.
+
+    `permanent`: the database takes other records and not this one, so that it is of no use to try it again.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
 
 
 class UpstreamError(AkuaError):

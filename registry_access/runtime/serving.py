@@ -8,8 +8,10 @@ import logging
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import uvicorn
@@ -29,25 +31,35 @@ from registry_access.runtime.tls.served_certificate import ServedCertificate, Tl
 logger = logging.getLogger(__name__)
 OPERATIONS = "operations"
 _RELOAD_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One application on one address: ASGI, or an ImmediateApp."""
+    """One application on one address: ASGI, or an ImmediateApp.
+
+    `linger`: for clients that lose what they send to a connection as it is closed. On a stop the listener goes on accepting and
+    answering, each answer being its connection's last, until nothing has come for `linger` seconds; the drain bounds that.
+    """
 
     name: str
     app: Any
     address: Address
     tls: TlsFiles | None = None
     limits: Limits = field(default_factory=Limits)
+    linger: float = 0.0
 
 
 class _Server(uvicorn.Server):
     """uvicorn with connections accepted past a gate, and without its own signal handlers: the process has one set for all."""
 
-    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+    def __init__(self, config: uvicorn.Config, gate: Gate, linger: float, drain: float) -> None:
         super().__init__(config)
         self._gate = gate
+        self._linger = linger
+        self._drain = drain
+        self._leaving = False
+        self._made = 0  # connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
@@ -58,7 +70,36 @@ class _Server(uvicorn.Server):
         make: Any = self.config.http_protocol_class
         protocol: GuardedProtocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         protocol.slot = slot
+        self._made += 1
+        if self._leaving:
+            protocol.leave()
         return protocol
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        deadline = time.monotonic() + self._drain
+        if self._linger:
+            await self._quieten(deadline)
+        # A request that came at the end is still answered.
+        self.config.timeout_graceful_shutdown = ceil(max(deadline - time.monotonic(), 1.0 if self._linger else 0.0))
+        await super().shutdown(sockets)
+
+    async def _quieten(self, deadline: float) -> None:
+        """Clients move to another replica with their next request. Returns when they have, or at the deadline.
+
+        To close a connection between two requests is to race with the next one: the client has sent it, cannot know whether it
+        was processed, and does not repeat a POST (RFC 9112 section 9.3.1). An API server admits the pod as written then.
+        """
+        self._leaving = True
+        for connection in list(self.server_state.connections):
+            connection.leave()  # type: ignore[union-attr]  # a GuardedProtocol
+        seen, quiet_since = (-1, -1), 0.0
+        while (now := time.monotonic()) < deadline:
+            activity = (self._made, self.server_state.total_requests)
+            if activity != seen:
+                seen, quiet_since = activity, now
+            elif now - quiet_since >= self._linger:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -163,12 +204,12 @@ class Servers:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=listener.limits.idle,  # type: ignore[arg-type]  # handed to call_later as it is
-            timeout_graceful_shutdown=int(self._drain),
         )
         config.load()
         if listener.tls:
             config.ssl = self._certificate(listener.name, listener.tls).listening
-        return _Server(config, Gate(listener.limits, _Measured(self._telemetry, listener.name), self._trusted))
+        gate = Gate(listener.limits, _Measured(self._telemetry, listener.name), self._trusted)
+        return _Server(config, gate, listener.linger, self._drain)
 
     def _certificate(self, name: str, files: TlsFiles) -> ServedCertificate:
         try:

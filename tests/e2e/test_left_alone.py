@@ -117,7 +117,7 @@ def test_what_was_not_rewritten_is_told_by_kubectl(shop: Tenant) -> None:
     others = f"{shop.installation.registry.authority}/somebody-else/web:1"
     found, said = created(shop, shop.namespace, pod("web", others))
     assert is_as_written(found, others)
-    assert f"Warning: {others} is not among what this namespace was granted; it is pulled as it stands" in said
+    assert f"Warning: {others} is not among what this namespace was granted; it is pulled as written" in said
 
 
 def test_an_image_of_another_registry_is_no_reason_for_a_warning(shop: Tenant) -> None:

@@ -136,6 +136,40 @@ async def test_a_request_that_has_begun_is_answered_before_the_server_ends() -> 
         stream.close()
 
 
+async def test_a_replica_that_stops_answers_until_its_clients_have_moved() -> None:
+    """An idle connection that is closed races with the next review on it, which would admit a pod as written."""
+    listener = Listener("webhook", Echo(), Address("127.0.0.1", 0), linger=0.5)
+    servers = Servers([listener], telemetry=Telemetry(), health=Health(), drain=10)
+    started = asyncio.Event()
+    running = asyncio.create_task(servers.run(started.set))
+    await started.wait()
+    port = servers.port("webhook")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(post(b"before"))
+    assert b"connection: close" not in await reader.readuntil(b"before")
+    servers.stop()
+    for number in range(8):  # twice the linger: while reviews come, it is not quiet
+        await asyncio.sleep(0.12)
+        later, other = await asyncio.open_connection("127.0.0.1", port)
+        other.write(post(b"new"))
+        assert b"connection: close" in await asyncio.wait_for(later.read(), 5), number
+        other.close()
+    writer.write(post(b"kept"))
+    assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"connection: close\r\n\r\nPOST /echo kept")
+    await asyncio.wait_for(running, 5)
+    writer.close()
+
+
+async def test_reviews_without_end_do_not_outlast_the_drain() -> None:
+    listener = Listener("webhook", Echo(), Address("127.0.0.1", 0), linger=5)
+    servers = Servers([listener], telemetry=Telemetry(), health=Health(), drain=0.3)
+    started = asyncio.Event()
+    running = asyncio.create_task(servers.run(started.set))
+    await started.wait()
+    servers.stop()
+    await asyncio.wait_for(running, 5)
+
+
 class Watched(Echo):
     body_maximum = 50_000
 

@@ -1,7 +1,8 @@
 """Who will pull: each image that admission rewrote becomes an audit record, so that pods stand beside the pulls of their nodes.
 
-Off the admission path: a review never waits for the trail, and a trail that cannot be written stops no pod. What finds no room
-is counted; the pull itself is recorded by the proxy in any case, before its first byte.
+Off the admission path: a review never waits for the trail, and a trail that cannot be written stops no pod. Events wait in memory
+until it can be written again. What finds no room is counted; the pull itself is recorded by the proxy in any case, before its
+first byte.
 
 One review makes at most REVIEW_MAXIMUM records, and one namespace as many as its budget allows. Beyond that, like admissions
 become one row with a count, so that no author of pods can fill the trail.
@@ -19,7 +20,7 @@ from registry_access.audit.interface import AuditTrail
 from registry_access.audit.repeats import Rate, Repeats
 from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result, new_event_id
 from registry_access.model.decision import new_decision_id
-from registry_access.model.errors import AuditError
+from registry_access.model.errors import AuditError, AuditUnavailable
 from registry_access.model.resources.metadata import INSTALL_LABEL, INSTALL_UID_ANNOTATION, INSTALL_WORKSPACE_LABEL
 from webhook.admission.review import AdmissionRequest
 from webhook.admission.rewriting import Rewriting
@@ -29,15 +30,22 @@ from webhook.pod import Pod
 logger = logging.getLogger(__name__)
 _QUEUED_MAXIMUM = 10_000
 _TOGETHER = 50
+_RETRY_SECONDS = 1.0
 REVIEW_MAXIMUM = 50
 NAMESPACES = Rate(10.0, 1000.0)
 
 
 class AdmissionAudit:
-    """The webhook's observer: call it with a review and what became of it; `run` writes until it is cancelled."""
+    """The webhook's observer: call it with a review and what became of it; `run` writes until it is cancelled.
 
-    def __init__(self, trail: AuditTrail, telemetry: WebhookMetrics, rate: Rate = NAMESPACES) -> None:
+    `retry` is how many seconds it waits before it tries a trail again that could not be written.
+    """
+
+    def __init__(
+        self, trail: AuditTrail, telemetry: WebhookMetrics, rate: Rate = NAMESPACES, *, retry: float = _RETRY_SECONDS
+    ) -> None:
         self._trail = trail
+        self._retry = retry
         self._telemetry = telemetry
         self._queue: asyncio.Queue[AuditEvent] = asyncio.Queue(_QUEUED_MAXIMUM)
         self._repeats = Repeats(trail, rate, time.monotonic, telemetry.audit_folded.labels("admission").inc)
@@ -55,29 +63,53 @@ class AdmissionAudit:
 
     async def run(self) -> None:
         self._repeats.start()
+        waiting: list[AuditEvent] = []
         try:
             while True:
-                await self._write(await self._queue.get())
+                if not waiting:
+                    waiting.append(await self._queue.get())
+                self._fill(waiting)
+                waiting = await self._write(waiting)
+                if waiting:
+                    await asyncio.sleep(self._retry)
         finally:
-            with suppress(asyncio.QueueEmpty):
-                while True:
-                    await self._write(self._queue.get_nowait())
+            await self._write_the_rest(waiting)
             await self._repeats.stop()
 
-    async def _write(self, first: AuditEvent) -> None:
-        events = [first]
+    def _fill(self, waiting: list[AuditEvent]) -> None:
         with suppress(asyncio.QueueEmpty):
-            while len(events) < _TOGETHER:
-                events.append(self._queue.get_nowait())
+            while len(waiting) < _TOGETHER:
+                waiting.append(self._queue.get_nowait())
+
+    async def _write(self, events: list[AuditEvent]) -> list[AuditEvent]:
+        """Returns those to try again: the trail could not be written. It knows an event that it has already by its id."""
         written = (self._trail.record(event, _outcome(event)) for event in events)
-        failures = [result for result in await asyncio.gather(*written, return_exceptions=True) if result is not None]
-        for failure in failures:
-            self._telemetry.admission_audit_drops.inc()
-            if not isinstance(failure, AuditError):
+        results = await asyncio.gather(*written, return_exceptions=True)
+        again: list[AuditEvent] = []
+        for event, failure in zip(events, results, strict=True):
+            if isinstance(failure, AuditUnavailable) and not failure.permanent:
+                again.append(event)
+            elif failure is not None:
+                self._telemetry.admission_audit_drops.inc()
                 # A bug must not end the recording of all that come after.
-                logger.error("an admission could not be recorded, in an unforeseen way", exc_info=failure)
-        if failures:
-            logger.warning("%d admissions could not be recorded: %s", len(failures), failures[0])
+                foreseen = isinstance(failure, AuditError)
+                logger.error("an admission could not be recorded: %s", failure, exc_info=None if foreseen else failure)
+        if again:
+            logger.warning("%d admissions could not be recorded; they are tried again", len(again))
+        return again
+
+    async def _write_the_rest(self, waiting: list[AuditEvent]) -> None:
+        """At the end there is one try: the process has other things to put away before it is killed."""
+        while True:
+            self._fill(waiting)
+            if not waiting:
+                return
+            if kept := await self._write(waiting):
+                lost = len(kept) + self._queue.qsize()
+                self._telemetry.admission_audit_drops.inc(lost)
+                logger.warning("%d admissions are not recorded: the audit trail could not be written", lost)
+                return
+            waiting = []
 
 
 def _outcome(event: AuditEvent) -> AuditOutcome:

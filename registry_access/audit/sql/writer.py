@@ -197,7 +197,7 @@ class ChainWriter:
                 self.dropped += 1
                 logger.error("record %s (%s) cannot be written: %s", item.event_id, item.kind, reason_of(error))
                 if item.done and not item.done.done():
-                    item.done.set_exception(AuditUnavailable("the audit trail does not take this record"))
+                    item.done.set_exception(AuditUnavailable("the audit trail does not take this record", permanent=True))
 
     async def _insert(self, batch: list[Pending]) -> None:
         async with self._engine.begin() as connection:

@@ -53,6 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_headers = True
         self._begun = False  # a request's first byte has come, its last has not
         self._own_cycle = False  # `cycle` is that request's, not an earlier one's
+        self._leaving = False  # the next answer is the last
         self._deadline: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._seen: Delivery | None = None
@@ -67,6 +68,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.slot.drop = transport.abort
         self._start_deadline(self.limits.head)
         self._check_delivery()
+
+    def leave(self) -> None:
+        """The next answer tells the client to use another connection (RFC 9112 section 9.6)."""
+        self._leaving = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
@@ -165,6 +172,8 @@ class GuardedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserCallbackError("one Host header and at most 100 headers")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._leaving:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, self._extended(app, cycle))
 
     def _start_deadline(self, seconds: float) -> None:

@@ -70,7 +70,6 @@ class ImmediateProtocol(GuardedProtocol):
         self._body: bytes | bytearray = b""
         self._pieces = 0
         self._holding = False
-        self._last = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_go()
@@ -138,7 +137,7 @@ class ImmediateProtocol(GuardedProtocol):
         if reply.status == HTTPStatus.OK:
             self.slot.know(self.slot.address)  # as much as is known without a client certificate
         self.slot.end()
-        keep = self.parser.should_keep_alive() and not self._last
+        keep = self.parser.should_keep_alive() and not self._leaving
         self._answer(reply, keep)
         if keep:
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
@@ -152,7 +151,7 @@ class ImmediateProtocol(GuardedProtocol):
         return app.reply_to(Sender(authorizations[0] if len(authorizations) == 1 else b"", names), method, path, body)
 
     def shutdown(self) -> None:
-        self._last = True
+        self._leaving = True
         if not self._begun:
             self.transport.close()
 

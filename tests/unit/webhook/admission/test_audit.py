@@ -13,7 +13,7 @@ from programs.telemetry import Telemetry
 from registry_access.audit.interface import AuditQuery
 from registry_access.audit.repeats import Rate
 from registry_access.audit.sql.trail import SqlAuditTrail
-from registry_access.model.audit_event import Operation, Result
+from registry_access.model.audit_event import AuditEvent, AuditOutcome, Operation, Result
 from registry_access.model.errors import AuditUnavailable
 from registry_access.model.resources import PullGrant
 from registry_access.model.resources.metadata import INSTALL_WORKSPACE_LABEL
@@ -87,6 +87,57 @@ async def test_what_finds_no_room_or_no_trail_is_counted(monkeypatch: pytest.Mon
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert b"akua_admission_audit_drops_total 5.0" in telemetry.exposition()
+
+
+async def test_admissions_wait_for_a_trail_that_is_away(monkeypatch: pytest.MonkeyPatch, trail: SqlAuditTrail) -> None:
+    telemetry = Telemetry()
+    record, away = trail.record, [True]
+    tried = asyncio.Event()
+
+    async def recording(*given: Any) -> None:
+        tried.set()
+        if away:
+            raise AuditUnavailable("the database is away")
+        await record(*given)
+
+    monkeypatch.setattr(trail, "record", recording)
+    observer = AdmissionAudit(trail, telemetry, retry=0.01)
+    running = asyncio.create_task(observer.run())
+    observer(*review(grant("shop", "ghcr.io/acme/*"), name="first"))
+    await tried.wait()
+    for number in range(60):
+        observer(*review(grant("shop", "ghcr.io/acme/*"), name=f"later-{number}"))
+    away.clear()
+    async with asyncio.timeout(10):
+        while len((await trail.query(AuditQuery(limit=1000))).rows) < 61:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len((await trail.query(AuditQuery(limit=1000))).rows) == 61
+    assert b"akua_admission_audit_drops_total 0.0" in telemetry.exposition()
+
+
+async def test_a_record_that_the_trail_refuses_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch, trail: SqlAuditTrail) -> None:
+    telemetry = Telemetry()
+    record = trail.record
+
+    async def recording(event: AuditEvent, outcome: AuditOutcome) -> None:
+        if event.pod.endswith("/bad"):
+            raise AuditUnavailable("not this one", permanent=True)
+        await record(event, outcome)
+
+    monkeypatch.setattr(trail, "record", recording)
+    observer = AdmissionAudit(trail, telemetry, retry=3600)
+    for name in ("bad", "good"):
+        observer(*review(grant("shop", "ghcr.io/acme/*"), name=name))
+    running = asyncio.create_task(observer.run())
+    async with asyncio.timeout(10):
+        while not (rows := (await trail.query(AuditQuery())).rows):
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [row.event.pod for row in rows] == ["shop-prod/good"]
+    assert b"akua_admission_audit_drops_total 1.0" in telemetry.exposition()
 
 
 async def test_no_pod_and_no_namespace_fills_the_trail(trail: SqlAuditTrail) -> None:
