@@ -5,6 +5,7 @@ from __future__ import annotations
 from control.doctor.cluster.state import State
 from control.doctor.cluster.view import POD, ClusterView
 from control.doctor.finding import Check, good, unseen, warning
+from registry_access.model.listing import and_more
 from webhook.admission.grant_index import GrantIndex
 from webhook.admission.rewriting import ImageOutcome, rewrite_pod
 
@@ -34,8 +35,7 @@ async def slipped_check(view: ClusterView, state: State) -> Check:
             if ImageOutcome.REWRITTEN in again.outcomes:
                 slipped.append(f"{namespace}/{pod['metadata']['name']}")
     if slipped:
-        more = f" and {len(slipped) - _NAMED} more" if len(slipped) > _NAMED else ""
-        problem = f"{', '.join(slipped[:_NAMED])}{more} run images under their upstream names although a grant covers them"
+        problem = f"{and_more(slipped, _NAMED)} run images under their upstream names although a grant covers them"
         why = "they were created before the grant, or while the webhook was down"
         return warning("pods", f"{problem}: {why}; delete them so that their controllers recreate them (docs/admission.md)")
     return good("pods", f"all {looked_at} in {len(namespaces)} namespaces passed through the webhook")

@@ -7,6 +7,7 @@ from typing import Any
 
 from control.doctor.cluster.view import ClusterView
 from control.doctor.finding import Check, good, unseen, warning
+from registry_access.model.listing import and_more
 from registry_access.state.kubernetes.client.raw_objects import MUTATING_WEBHOOKS
 from webhook.certificates.publication import WEBHOOK_CONFIGURATIONS
 
@@ -45,8 +46,7 @@ def _after(name: str, others: Sequence[str]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (", ".join(names[:_NAMED]) + more) or "a later webhook"
+    return and_more(names, _NAMED) or "a later webhook"
 
 
 def _bundles(configuration: Mapping[str, Any]) -> set[str]:
