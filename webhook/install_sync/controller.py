@@ -12,6 +12,7 @@ from typing import Protocol
 
 from registry_access.model.errors import AkuaError
 from registry_access.model.resources import Key, Kind
+from registry_access.runtime.backoff import Backoff
 from registry_access.state.interface import StateStore
 from webhook.install_sync.objects.ownership import Name
 from webhook.install_sync.queue.affected_installs import WATCHED, AffectedInstalls
@@ -48,7 +49,7 @@ class InstallSync:
         self._affected = affected
         self._telemetry = telemetry
         self._due = DueNames()
-        self._failures: dict[Name, int] = {}
+        self._backoffs: dict[Name, Backoff] = {}  # of those that failed last time
         self._wake = asyncio.Event()
         self._idle = asyncio.Condition()
         self._lanes = Lanes(_AT_ONCE)
@@ -141,7 +142,7 @@ class InstallSync:
         if outcome.problem:
             self._retry(name, outcome.problem)
             return
-        self._failures.pop(name, None)
+        self._backoffs.pop(name, None)
         self._telemetry.install_syncs.labels("synced").inc()
         if self._store.index.get(Key(Kind.INSTALL, *name)) is not None:
             # Apart from each other: what began together, at the start, must not come back together for ever.
@@ -151,8 +152,7 @@ class InstallSync:
             self._due.add(name, time.monotonic() + wait)
 
     def _retry(self, name: Name, problem: str) -> None:
-        failures = self._failures[name] = self._failures.get(name, 0) + 1
-        delay = min(_BACKOFF_MAXIMUM, _BACKOFF_FIRST * 2 ** min(failures - 1, 10)) * random.uniform(1, 2)  # noqa: S311 - jitter
+        delay = self._backoffs.setdefault(name, Backoff(_BACKOFF_FIRST, _BACKOFF_MAXIMUM)).next()
         self._due.add(name, time.monotonic() + delay)
         self._telemetry.install_syncs.labels("failed").inc()
         logger.warning("install %s/%s could not be synced, again in %.1f s: %s", *name, delay, problem)
