@@ -26,7 +26,7 @@ from registry_access.model.errors import InvalidInput
 from registry_access.model.resources import Install, Key, Kind, Resource
 from registry_access.model.resources.install import Standing
 from registry_access.model.timestamp import rfc3339
-from registry_access.settings import duration
+from registry_access.setting_values import duration
 
 install_app = typer.Typer(help="Deployments: the unit of tokens, entitlement, audit and revocation.", no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="The install's name.")]
