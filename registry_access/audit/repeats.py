@@ -20,6 +20,7 @@ from registry_access.model.errors import AuditUnavailable
 
 logger = logging.getLogger(__name__)
 FOLD_SECONDS = 60.0
+GROUP_SHARE = 10  # budgets of single sources that all sources of one group (a workspace's installs) have together
 SOURCES_MAXIMUM = 10_000  # with a budget of their own; the one that was quiet for longest is forgotten
 KINDS_MAXIMUM = 500  # held at a time for one source's like; beyond, rows tell sources and reasons apart, and no images
 UNKNOWN = ("", "")  # the source of all callers without a valid token
@@ -32,6 +33,9 @@ class Rate:
     per_second: float
     at_once: float
 
+    def times(self, number: float) -> Rate:
+        return Rate(self.per_second * number, self.at_once * number)
+
     def budget(self, clock: Callable[[], float]) -> Budget:
         return Budget(self.per_second, self.at_once, clock)
 
@@ -41,6 +45,17 @@ class _Held:
     event: AuditEvent
     outcome: AuditOutcome
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """All sources of one name, told from a source that bears the same."""
+
+    name: Hashable
+
+
+def _group_of(source: Hashable) -> _Group:
+    return _Group(source[0] if isinstance(source, tuple) else source)
 
 
 class Repeats:
@@ -82,23 +97,37 @@ class Repeats:
             self.hold(source, event, outcome)
 
     def takes(self, source: Hashable) -> bool:
-        """Whether one more of `source` is recorded by itself."""
-        budget = self._budgets.pop(source, None)
-        if budget is None:
-            budget = (self._strangers if source == UNKNOWN else self._rate).budget(self._clock)
+        """Whether one more of `source` is recorded by itself.
+
+        A source that is a pair belongs to the group that its first half names. A member may have as many installs as he likes,
+        and tokens of deleted ones too: together they have a budget as well.
+        """
+        budget = self._budget(source, self._strangers if source == UNKNOWN else self._rate)
+        if not budget.take():
+            return False
+        if not isinstance(source, tuple) or source == UNKNOWN:
+            return True
+        return self._budget(_group_of(source), self._rate.times(GROUP_SHARE)).take()
+
+    def _budget(self, source: Hashable, rate: Rate) -> Budget:
+        budget = self._budgets.pop(source, None) or rate.budget(self._clock)
         self._budgets[source] = budget
         if len(self._budgets) > SOURCES_MAXIMUM:
             self._budgets.popitem(last=False)
-        return budget.take()
+        return budget
 
     def hold(self, source: Hashable, event: AuditEvent, outcome: AuditOutcome) -> None:
         """Counts it with its like."""
         self._folded()
-        coarse = (source, event.operation, outcome.result, outcome.gate, outcome.reason)
-        key: Hashable = (*coarse, event.workspace, event.install, event.registry, event.repository, event.owner)
+        coarse = (source, event.workspace, event.operation, outcome.result, outcome.gate, outcome.reason)
+        key: Hashable = (*coarse, event.install, event.registry, event.repository, event.owner)
         if source == UNKNOWN or (key not in self._held and len(self._held) >= KINDS_MAXIMUM):
             # What a stranger writes into a path makes no rows; nor does an install that asks for ever new names.
-            key = coarse if len(self._held) < 2 * KINDS_MAXIMUM or coarse in self._held else coarse[1:]
+            key = coarse
+            if source != UNKNOWN and coarse not in self._held and len(self._held) >= 2 * KINDS_MAXIMUM:
+                # All installs of a workspace together: a row must never count what another workspace did.
+                key = (_group_of(source), *coarse[1:])
+                event = replace(event, install="", install_uid="", token_id="", registry="", repository="", reference="")
         held = self._held.get(key)
         if held is None:
             self._held[key] = _Held(event, outcome)

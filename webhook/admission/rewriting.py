@@ -227,7 +227,8 @@ def _leave_excess(count: int, rewriting: Rewriting) -> None:
 
 def _attach_secrets(pod: Pod, rewriting: Rewriting) -> None:
     wanted = dict.fromkeys(grant.pull_secret for grant in rewriting.grants.values())
-    missing = [name for name in wanted if name not in pod.pull_secrets]
+    present = frozenset(pod.pull_secrets)  # as many as the author likes, and wanted ones too
+    missing = [name for name in wanted if name not in present]
     if not missing:
         return
     if isinstance(pod.spec.get("imagePullSecrets"), list):

@@ -29,7 +29,6 @@ from proxy.upstream.network.addresses import (
     CheckedResolver,
     OwnServers,
     check_literal,
-    is_literal,
     loopback_allowed,
     private_addresses_allowed,
 )
@@ -38,6 +37,7 @@ from proxy.upstream.network.private_registries import PrivateRegistries, port_of
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.network.response_head import TolerantHandler
 from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
+from registry_access.runtime.connections.reachable import is_literal
 from registry_access.runtime.failure import why
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

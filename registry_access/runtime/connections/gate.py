@@ -4,6 +4,9 @@ A connection begins as a stranger's. It becomes known when the application says 
 no room, the newcomer takes the place of the stranger that has been there longest, then of the known connection that has been idle
 longest. So a crowd of strangers can hurry other strangers, but it can neither end a known client's request nor keep a client out.
 
+Known clients together keep a quarter of the places open, and share the rest by workspace: beyond that, the workspace that has
+most has strangers' places for its newest. So no workspace keeps the others out, with however many installs.
+
 Behind a load balancer every client has the balancer's address. For peers in `trusted` the bound per address therefore applies to
 requests in progress, by the address that the balancer forwards, and not to connections.
 """
@@ -113,9 +116,11 @@ class Claim:
 
     def know(self, client: str) -> None:
         self._release()
+        self._slot.gate.know(self._slot, client)
 
     def end(self) -> None:
         self._slot.end()
+        self._slot.gate.forget(self._slot)
         self._release()
 
     def _release(self) -> None:
@@ -143,6 +148,8 @@ class Gate:
         self._strangers_of: dict[str, dict[Slot, None]] = {}
         self._known: dict[Slot, None] = {}
         self._known_of: Counter[str] = Counter()
+        self._workspaces: dict[str, dict[Slot, None]] = {}
+        self._shared = limits.connections - limits.connections // 4
         self._claims: Counter[str] = Counter()
 
     def trusts(self, address: str) -> bool:
@@ -172,15 +179,36 @@ class Gate:
         return slot
 
     def know(self, slot: Slot, client: str) -> None:
-        if slot.freed or slot.trusted or slot.client == client:
+        """`client` is "workspace/install", or any name that stands for itself."""
+        if slot.freed or slot.client == client:
             return
-        if self.limits.per_client and self._known_of[client] >= self.limits.per_client:
-            return  # beyond its share a client is a stranger, and served as one
+        if not self._has_share(client):
+            # Beyond its share a client is a stranger, and served as one.
+            if slot.trusted and slot not in self._strangers:
+                self._remove(slot)
+                self._estrange(slot)
+                self._count()
+            return
         self._remove(slot)
         slot.client = client
         self._known[slot] = None
         self._known_of[client] += 1
+        self._workspaces.setdefault(_workspace(client), {})[slot] = None
         self._count()
+
+    def _has_share(self, client: str) -> bool:
+        """Whether one more of `client` keeps its place. Where all are taken, one of the workspace that has most loses its own."""
+        if self.limits.per_client and self._known_of[client] >= self.limits.per_client:
+            return False
+        if sum(map(len, self._workspaces.values())) < self._shared:
+            return True
+        most = max(self._workspaces.values(), key=len)
+        if len(self._workspaces.get(_workspace(client), ())) + 1 >= len(most):
+            return False
+        newest = next(reversed(most))
+        self._remove(newest)
+        self._estrange(newest)
+        return True
 
     def free(self, slot: Slot) -> None:
         if not slot.freed:
@@ -189,11 +217,15 @@ class Gate:
             self._count()
 
     def forget(self, slot: Slot) -> None:
-        """A known connection becomes a stranger's."""
-        if not slot.freed and not slot.trusted:
-            self._remove(slot)
+        """A known connection becomes a stranger's; a trusted peer's becomes everybody's again."""
+        if slot.freed or (slot.trusted and slot in self._known and not slot.client):
+            return
+        self._remove(slot)
+        if slot.trusted:
+            self._known[slot] = None
+        else:
             self._estrange(slot)
-            self._count()
+        self._count()
 
     def claim(self, address: str, slot: Slot) -> Claim | None:
         key = bucket(address)
@@ -218,7 +250,8 @@ class Gate:
 
     def _estrange(self, slot: Slot) -> None:
         self._strangers[slot] = None
-        self._strangers_of.setdefault(slot.address, {})[slot] = None
+        if not slot.trusted:
+            self._strangers_of.setdefault(slot.address, {})[slot] = None
 
     def _remove(self, slot: Slot) -> None:
         self._known.pop(slot, None)
@@ -227,6 +260,10 @@ class Gate:
             self._known_of[slot.client] -= 1
             if self._known_of[slot.client] <= 0:
                 del self._known_of[slot.client]
+            theirs = self._workspaces[_workspace(slot.client)]
+            del theirs[slot]
+            if not theirs:
+                del self._workspaces[_workspace(slot.client)]
             slot.client = ""
         same = self._strangers_of.get(slot.address)
         if same is not None:
@@ -236,6 +273,10 @@ class Gate:
 
     def _count(self) -> None:
         self.observer.connections(len(self._strangers), len(self._known))
+
+
+def _workspace(client: str) -> str:
+    return client.partition("/")[0]
 
 
 def bucket(address: str) -> str:

@@ -22,6 +22,7 @@ import aiohttp
 import yaml
 
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.connections.reachable import is_allowed
 from registry_access.state.kubernetes.client.access import ClusterAccess, load_client_certificate
 
 _CONFIG = frozenset({"apiVersion", "kind", "clusters", "users", "contexts", "current-context", "preferences"})
@@ -168,9 +169,8 @@ def _may_be_reached(host: str) -> bool:
     except ValueError:
         # Names that some resolvers read as addresses (0x7f.1, 2130706433) begin their last label with a digit.
         return not host.rpartition(".")[2][:1].isdigit()
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+    # Clusters are at private addresses as a rule. This machine and metadata services, in whatever notation, are none.
+    return is_allowed(str(address), private=True, loopback=False)
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:

@@ -11,10 +11,10 @@ from proxy.upstream.network.addresses import (
     CheckedResolver,
     OwnServers,
     check_literal,
-    is_allowed,
     loopback_allowed,
     private_addresses_allowed,
 )
+from registry_access.runtime.connections.reachable import is_allowed
 
 NEVER = [
     "169.254.169.254",

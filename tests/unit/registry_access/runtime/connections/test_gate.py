@@ -180,3 +180,51 @@ def test_no_limit_per_address_and_per_install() -> None:
         house.known("10.0.0.1", "one")
     assert house.dropped == []
     assert house.counted.now == (50, 50)
+
+
+def test_one_workspace_cannot_keep_all_places_with_however_many_installs() -> None:
+    house = House(Limits(connections=8, per_client=2))
+    for number in range(8):
+        house.known(f"10.0.0.{number}", f"greedy/{number}").begin()
+    newcomer = house.known("10.0.1.1", "acme/shop")
+    newcomer.begin()
+    assert house.dropped == ["greedy/6"]
+    for number in range(20):
+        assert house.admit(f"10.0.2.{number}") is not None
+    assert "acme/shop" not in house.dropped
+    house.known("10.0.1.2", "globex/shop").begin()
+    for number in range(20):
+        assert house.admit(f"10.0.3.{number}") is not None
+    assert not {"acme/shop", "globex/shop"} & set(house.dropped)
+    assert house.counted.now == (2, 6)
+
+
+def test_nor_behind_a_load_balancer() -> None:
+    house = House(Limits(connections=8), "10.9.0.0/16")
+    claims = []
+    for number in range(8):
+        slot = house.admit("10.9.0.1", f"greedy/{number}")
+        assert slot is not None
+        claim = slot.claim(f"198.51.100.{number}")
+        assert claim is not None
+        claim.begin()
+        claim.know(f"greedy/{number}")
+        claims.append(claim)
+    assert house.admit("10.9.0.1", "acme") is not None
+    assert house.dropped == ["greedy/6"]
+    for claim in claims:
+        claim.end()
+    assert house.counted.now == (0, 8)
+    assert house.admit("10.9.0.1") is not None
+
+
+def test_a_workspace_with_few_connections_keeps_them_when_others_come() -> None:
+    house = House(Limits(connections=8))
+    house.known("10.0.0.1", "acme/shop").begin()
+    for number in range(7):
+        house.known("10.0.0.2", f"greedy/{number}").begin()
+    for number in range(30):
+        slot = house.admit(f"10.0.1.{number}", "stranger")
+        assert slot is not None
+        request(slot, f"other-{number}/x")
+    assert "acme/shop" not in house.dropped

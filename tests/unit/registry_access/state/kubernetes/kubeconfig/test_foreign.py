@@ -139,6 +139,39 @@ def test_any_bytes_are_refused_and_nothing_else_is_raised(config: bytes) -> None
         foreign_access(config)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[64:ff9b:1::a9fe:a9fe]",
+            "[64:ff9b::7f00:1]",
+            "[2002:a9fe:a9fe::1]",
+        ),
+        *(
+            "[::169.254.169.254]",
+            "[::ffff:0:127.0.0.1]",
+            "[2001:db8::5efe:7f00:1]",
+            "[fd00:ec2::254]",
+            "[fd20:ce::254]",
+            "[fec0::1]",
+        ),
+        *("[fd00:ec2::254%1]", "[2002:a9fe:a9fe::1]", "[fd20:ce::254]", "[fec0::1]"),
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192", "255.255.255.255", "localhost.", "127.1"),
+    ],
+)
+def test_metadata_services_and_this_machine_are_no_clusters_in_whatever_notation(address: str) -> None:
+    """By name too: an address that a name resolves to goes the same way."""
+    with pytest.raises(InvalidInput, match=r"loopback, link-local or reserved|is not a URL"):
+        foreign_access(cluster(server=f"https://{address}:6443"))
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "[fd12::1]", "203.0.113.7", "[2001:db8::1]", "k8s.example.com"])
+def test_clusters_may_be_at_private_addresses(address: str) -> None:
+    assert foreign_access(cluster(server=f"https://{address}:6443")).server == f"https://{address}:6443"
+
+
 async def test_a_name_that_resolves_to_loopback_is_refused() -> None:
     access = foreign_access(cluster(server="https://k8s.example.com"))
     assert access.resolver is not None
