@@ -11,7 +11,7 @@ from enum import StrEnum
 from control.duration import span
 
 EXPIRY_WARNING_DAYS = 14
-_FORBIDDEN = "not allowed:"  # as state/kubernetes/api.py begins what RBAC refuses
+_FORBIDDEN = "not allowed:"  # as state/kubernetes/client/api.py begins what RBAC refuses
 
 
 class Finding(StrEnum):
