@@ -40,7 +40,7 @@ class Admission:
         return dict(json.loads(self.plane.kubectl("create", "-o", "json", "-f", "-", input=json.dumps(manifest))))
 
     def recorded(self) -> set[str]:
-        return {row["event"]["pod"] for row in self.akua.audit("--operation", "admission")}
+        return {row["pod"] for row in self.akua.audit("--operation", "admission")}
 
 
 def admission_configuration(folder: Path, webhook: str, user: dict[str, str]) -> str:
