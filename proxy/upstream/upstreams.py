@@ -22,7 +22,6 @@ from proxy.upstream.errors import (
 )
 from proxy.upstream.logins.identity import Anonymous, Identity
 from proxy.upstream.network.connection import Connections
-from proxy.upstream.network.name_lookup import tenant
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.registry_profile import RegistryProfile, RegistryProfiles
 from proxy.upstream.settings import UpstreamSettings
@@ -33,6 +32,7 @@ from proxy.upstream.tokens.identities import Identities, Pause, Presented, short
 from proxy.upstream.tokens.second_registry import second_registry
 from proxy.upstream.version_check import VersionAnswer, VersionCheck
 from registry_access.model.errors import UpstreamError
+from registry_access.runtime.connections.name_lookup import tenant
 
 __all__ = ["UpstreamAccess", "UpstreamObserver", "Upstreams"]
 _RETRIED = frozenset({500, 502, 503, 504})

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.upstream.errors import AddressRefused
-from proxy.upstream.network.name_lookup import NameLookup
+from registry_access.runtime.connections.name_lookup import NameLookup, as_result
 from registry_access.runtime.connections.reachable import (
     Address,
     Network,
@@ -106,7 +106,7 @@ class CheckedResolver(AbstractResolver):
         reached = int(own_port or port)
         for text in allowed:
             self._own.check(host, text, reached)
-        return [_result(host, text, reached) for text in allowed]
+        return [as_result(host, text, reached) for text in allowed]
 
     async def _lookup(self, host: str) -> list[str]:
         if host in self._overrides:
@@ -115,14 +115,3 @@ class CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def _result(host: str, address: str, port: int) -> ResolveResult:
-    return ResolveResult(
-        hostname=host,
-        host=address,
-        port=port,
-        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-        proto=0,
-        flags=socket.AI_NUMERICHOST,
-    )

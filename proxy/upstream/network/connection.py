@@ -32,11 +32,11 @@ from proxy.upstream.network.addresses import (
     loopback_allowed,
     private_addresses_allowed,
 )
-from proxy.upstream.network.name_lookup import NameLookup
 from proxy.upstream.network.private_registries import PrivateRegistries, port_of
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.network.response_head import TolerantHandler
 from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
+from registry_access.runtime.connections.name_lookup import NameLookup
 from registry_access.runtime.connections.reachable import is_literal
 from registry_access.runtime.failure import why
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from registry_access.model.errors import InvalidInput, NotFound, StateUnavailable
 from registry_access.model.resources import Install, Key, Kind, Secret
+from registry_access.runtime.connections.name_lookup import tenant
 from registry_access.state.interface import StateStore
 from webhook.install_sync.clusters.target_cluster import ObjectStore, TargetCluster
 
@@ -118,6 +119,7 @@ class KnownClusters:
             return known
         if (refused := self._refused.get(name)) is not None and refused[0].data == secret.data:
             raise refused[1].with_traceback(None)
+        whose = tenant.set(name[0])
         try:
             # A tenant's text and certificates are parsed in a thread: no pod and no other install waits for that.
             store = await asyncio.to_thread(self._connect, kubeconfig_in(secret))
@@ -127,6 +129,8 @@ class KnownClusters:
             while len(self._refused) > _REFUSED_MAXIMUM:
                 self._refused.pop(next(iter(self._refused)))
             raise
+        finally:
+            tenant.reset(whose)
         self._refused.pop(name, None)
         if (known := self._known(name, secret)) is not None:  # another install of the same cluster was faster
             await store.close()

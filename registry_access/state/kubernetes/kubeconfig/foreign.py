@@ -8,20 +8,21 @@ keys expand to gigabytes, so the text is checked before any of it is composed.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import yaml
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.connections.name_lookup import NameLookup, as_result, tenant
 from registry_access.runtime.connections.reachable import is_allowed
 from registry_access.state.kubernetes.client.access import ClusterAccess, load_client_certificate
 
@@ -75,7 +76,7 @@ def foreign_access(config: bytes, *, allow_loopback: bool = False) -> ClusterAcc
 
     name = _text(cluster, "cluster", "tls-server-name", default="") or None
     tls = _tls(cluster, user)
-    resolver = None if allow_loopback else _CheckedResolver()
+    resolver = None if allow_loopback else _CheckedResolver(_names())
     return ClusterAccess(server, tls, bearer, name, resolver=resolver, answers_maximum=_ANSWERS_MAXIMUM)
 
 
@@ -95,20 +96,33 @@ def _refuse_expansion(config: bytes) -> None:
             raise InvalidInput("is nested too deeply", field="kubeconfig", remedy="put the kubeconfig's text there as it is")
 
 
-class _CheckedResolver(aiohttp.ThreadedResolver):
-    """A name that resolves to an address that may not be reached is refused, at every connection (DNS rebinding)."""
+@cache
+def _names() -> NameLookup:
+    return NameLookup()
 
-    def __init__(self) -> None:
-        """Made in a thread without a loop; `resolve` uses the one that it runs in."""
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[aiohttp.abc.ResolveResult]:
-        self._loop = asyncio.get_running_loop()
-        found = await super().resolve(host, port, family)
-        if not all(_may_be_reached(result["host"]) for result in found):
+class _CheckedResolver(AbstractResolver):
+    """A name that resolves to an address that may not be reached is refused, at every connection (DNS rebinding).
+
+    Made while `tenant` is the workspace that brought the kubeconfig: dead names of one must not keep others' from being resolved.
+    """
+
+    def __init__(self, names: NameLookup) -> None:
+        self._names = names
+        self._whose = tenant.get()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        before = tenant.set(self._whose)
+        try:
+            found = await self._names.addresses(host)
+        finally:
+            tenant.reset(before)
+        if not all(_may_be_reached(address) for address in found):
             raise OSError(f"{host} resolves to a loopback or link-local address")
-        return found
+        return [as_result(host, address, port) for address in found]
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def _mapping(value: object, field: str, allowed: frozenset[str]) -> Mapping[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,10 +13,13 @@ from typing import Any
 import pytest
 import trustme
 import yaml
+from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry_access.model.errors import InvalidInput
+from registry_access.runtime.connections.name_lookup import NameLookup, tenant
+from registry_access.state.kubernetes.kubeconfig import foreign
 from registry_access.state.kubernetes.kubeconfig.foreign import foreign_access
 
 SECRET = "s3cr3t-t0k3n"
@@ -196,3 +201,34 @@ def test_it_can_be_read_in_a_thread_without_a_loop() -> None:
     with ThreadPoolExecutor(1) as pool:
         access = pool.submit(foreign_access, yaml.safe_dump(CONFIG).encode()).result()
     assert access.resolver is not None
+
+
+async def test_dead_names_of_one_workspace_keep_no_other_cluster_from_being_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def resolve(host: str) -> list[str]:
+        if host.startswith("dead"):
+            released.wait(30)
+        return ["10.1.2.3"]
+
+    lookup = NameLookup(resolve, threads=4, share=2)
+    monkeypatch.setattr(foreign, "_names", lambda: lookup)
+
+    def resolver_of(workspace: str, host: str) -> AbstractResolver:
+        before = tenant.set(workspace)
+        try:
+            found = foreign_access(cluster(server=f"https://{host}")).resolver
+        finally:
+            tenant.reset(before)
+        assert found is not None
+        return found
+
+    dead = [f"dead-{number}.example" for number in range(20)]
+    greedy = [asyncio.create_task(resolver_of("greedy", name).resolve(name, 443)) for name in dead]
+    try:
+        await asyncio.sleep(0)
+        found = await asyncio.wait_for(resolver_of("acme", "k8s.example.com").resolve("k8s.example.com", 443), 10)
+        assert [each["host"] for each in found] == ["10.1.2.3"]
+    finally:
+        released.set()
+        await asyncio.gather(*greedy)

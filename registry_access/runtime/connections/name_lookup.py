@@ -10,11 +10,25 @@ import contextvars
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypedDict
 
-THREADS = 32
+THREADS = 128  # made when they are needed
 SHARE = 8  # of them that one tenant may hold at a time
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="")
+
+
+class Resolved(TypedDict):
+    """An address as aiohttp's connectors take it (its ResolveResult)."""
+
+    hostname: str
+    host: str
+    port: int
+    family: int
+    proto: int
+    flags: int
+
+
 Resolve = Callable[[str], Sequence[str]]
 
 
@@ -64,3 +78,15 @@ class NameLookup:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def as_result(host: str, address: str, port: int) -> Resolved:
+    """`address` for a connection to `host`."""
+    return Resolved(
+        hostname=host,
+        host=address,
+        port=port,
+        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+        proto=0,
+        flags=socket.AI_NUMERICHOST,
+    )

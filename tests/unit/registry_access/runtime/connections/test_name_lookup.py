@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.upstream.network.name_lookup import NameLookup, tenant
+from registry_access.runtime.connections.name_lookup import NameLookup, tenant
 
 
 class Names:
