@@ -8,12 +8,17 @@ from registry_access.audit.metrics import AuditMetrics
 from registry_access.model.decision import REASONS
 from registry_access.state.metrics import StateMetrics
 
+REGISTRIES_MAXIMUM = 500  # by name; members choose the hosts of their credentials, and a label stays for as long as the process
+OTHERS = "other"
+
 
 class ProxyMetrics(StateMetrics, AuditMetrics):
     """Pulls, refusals, streams, upstreams, the audit trail."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._registries: set[str] = set()
+        self._limited: set[tuple[str, str]] = set()
         self.pulls = self._counter("akua_pulls", "Requests for registry content.", "operation", "result")
         self.refusals = self._counter("akua_refusals", "Requests that a gate refused.", "gate", "reason")
         self.challenges = self._counter("akua_challenges", "Requests without credentials that were answered with the challenge.")
@@ -64,15 +69,26 @@ class ProxyMetrics(StateMetrics, AuditMetrics):
         self.audit_days_left.set(math.nan if days_left is None else days_left)
 
     def upstream_answered(self, registry: str, status: int, seconds: float) -> None:
+        registry = self._label(registry)
         self.upstream_failures.labels(registry)
         self.upstream_seconds.labels(registry).observe(seconds)
         self.upstream_answers.labels(registry, f"{status // 100}xx" if status != 429 else "429").inc()
 
     def upstream_failed(self, registry: str) -> None:
-        self.upstream_failures.labels(registry).inc()
+        self.upstream_failures.labels(self._label(registry)).inc()
 
     def circuit_opened(self, registry: str) -> None:
-        self.upstream_circuits.labels(registry).inc()
+        self.upstream_circuits.labels(self._label(registry)).inc()
 
     def rate_limit_remaining(self, registry: str, credential: str, remaining: int) -> None:
-        self.upstream_rate_limit_remaining.labels(registry, credential).set(remaining)
+        if (registry, credential) in self._limited or len(self._limited) < REGISTRIES_MAXIMUM:
+            self._limited.add((registry, credential))
+            self.upstream_rate_limit_remaining.labels(registry, credential).set(remaining)
+
+    def _label(self, registry: str) -> str:
+        """The registry, while there are not too many of them."""
+        if registry not in self._registries:
+            if len(self._registries) >= REGISTRIES_MAXIMUM:
+                return OTHERS
+            self._registries.add(registry)
+        return registry

@@ -12,6 +12,9 @@ from proxy.pull.streaming import CorruptBody
 from proxy.upstream.errors import UpstreamMisbehaved
 from registry_access.model.names.digest import Digest, is_digest, parse_digest
 
+VALUES_MAXIMUM = 500_000  # twice as many tags as the longest list that has been seen: 5 MB without pages
+_BEFORE_VALUES = (b",", b"{", b"[")
+
 
 def checked_digest(body: bytes, asked: Digest | None, said: str, media_type: str) -> str:
     """The manifest's digest: what was `asked` for, else what the upstream `said`, else computed; checked in the first two cases.
@@ -31,7 +34,12 @@ def checked_digest(body: bytes, asked: Digest | None, said: str, media_type: str
 
 
 def json_object(body: bytes, expected: str, media_type: str) -> dict[str, Any]:
-    """The document in `body`. Raises UpstreamMisbehaved, which says what came instead of what was `expected`."""
+    """The document in `body`. Raises UpstreamMisbehaved, which says what came instead of what was `expected`.
+
+    Nothing else runs while a document is parsed, and how long that takes depends on its values: 16 MiB of them take seconds.
+    """
+    if len(body) > VALUES_MAXIMUM and sum(map(body.count, _BEFORE_VALUES)) > VALUES_MAXIMUM:
+        raise UpstreamMisbehaved(f"the upstream registry's answer has more than {VALUES_MAXIMUM:,} values; {expected} has fewer")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:

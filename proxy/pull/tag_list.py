@@ -16,6 +16,6 @@ def renamed(body: bytes, client_name: str, media_type: str) -> bytes:
     page = json_object(body, "a list of tags", media_type)
     tags = page.get("tags")
     # Some registries say null for a repository that has none left.
-    if not isinstance(tags, list | None) or not all(isinstance(tag, str) for tag in tags or ()):
+    if not isinstance(tags, list | None) or not set(map(type, tags or ())) <= {str}:
         raise UpstreamMisbehaved("the upstream registry's answer is not a list of tags")
     return orjson.dumps(page | {"name": client_name, "tags": tags or []})

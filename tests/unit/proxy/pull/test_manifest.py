@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from proxy.pull.manifest import checked_digest
+from proxy.pull import manifest
+from proxy.pull.manifest import VALUES_MAXIMUM, checked_digest, json_object
 from proxy.pull.streaming import CorruptBody
 from proxy.upstream.errors import UpstreamMisbehaved
 from registry_access.model.names.digest import parse_digest
@@ -82,3 +83,17 @@ def test_signatures_that_make_no_sense_make_no_digest_of_their_own(changes: dict
 def test_what_is_not_a_manifest_is_called_what_it_is(body: bytes, media_type: str, words: str, asked: str | None) -> None:
     with pytest.raises(UpstreamMisbehaved, match=words):
         checked_digest(body, parse_digest(asked) if asked else None, "", media_type)
+
+
+@pytest.mark.parametrize("value", [b"{}", b"0", b"[]", b'""'])
+def test_a_document_of_very_many_values_is_not_parsed(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 MiB of them took seconds, in which nobody else's pull went on."""
+    body = b'{"tags":[' + b",".join([value] * (VALUES_MAXIMUM + 1)) + b"]}"
+    monkeypatch.setattr(manifest, "orjson", None)
+    with pytest.raises(UpstreamMisbehaved, match="more than 500,000 values"):
+        json_object(body, "a list of tags", JSON)
+
+
+def test_a_long_list_of_tags_is() -> None:
+    tags = [f"v1.{number}.0" for number in range(200_000)]
+    assert json_object(json.dumps({"tags": tags}).encode(), "a list of tags", JSON)["tags"] == tags

@@ -147,32 +147,3 @@ async def test_a_row_that_the_trail_never_takes_holds_up_no_other(trail: SqlAudi
         await repeats.record(SHOP, *refused(repository=repository))
     await repeats.flush()
     assert [row.event.repository for row in (await trail.query(AuditQuery())).rows] == ["acme/good"]
-
-
-async def test_however_many_installs_a_workspace_has_they_have_one_budget_together(trail: SqlAuditTrail) -> None:
-    repeats = Repeats(trail, Rate(0.0, 2.0), Clock())
-    for number in range(200):
-        for _ in range(2):
-            await repeats.record(("acme", f"uid-{number}"), *refused(install=f"shop-{number}"))
-    assert len(await outcomes(trail)) == 2 * GROUP_SHARE
-    await repeats.record(("globex", "uid-blog"), *refused(workspace="globex", install="blog"))
-    assert len(await outcomes(trail)) == 2 * GROUP_SHARE + 1
-    assert sum(repeats.takes(f"namespace-{number}") for number in range(100)) == 100
-
-
-async def test_no_row_counts_what_another_workspace_did(trail: SqlAuditTrail) -> None:
-    repeats = Repeats(trail, Rate(0.0, 0.0), Clock())
-    for number in range(4 * KINDS_MAXIMUM):
-        await repeats.record(("acme", f"uid-{number}"), *refused(install=f"shop-{number}", install_uid=f"uid-{number}"))
-    for _ in range(3):
-        await repeats.record(("globex", "uid-blog"), *refused(workspace="globex", install="blog", install_uid="uid-blog"))
-    await repeats.flush()
-    rows: list[AuditRow] = []
-    page = await trail.query(AuditQuery(limit=1000))
-    while page.rows:
-        rows += page.rows
-        page = await trail.query(AuditQuery(limit=1000, before=page.next_before)) if page.next_before else replace(page, rows=())
-    counted = [(row.event.workspace, row.event.install, row.outcome.count) for row in rows if row.outcome]
-    assert sum(count for workspace, _, count in counted if workspace == "acme") == 4 * KINDS_MAXIMUM
-    assert [each for each in counted if each[0] == "globex"] == [("globex", "", 3)]
-    assert len(counted) <= 2 * KINDS_MAXIMUM + 2
