@@ -49,7 +49,11 @@ async def keys(store: KubernetesStore) -> SigningKeys:
 @pytest.fixture
 async def proxy(store: KubernetesStore, keys: SigningKeys, tmp_path: Path) -> AsyncIterator[Proxy]:
     settings = Settings(
-        state="kubernetes", audit_dsn=f"sqlite:///{tmp_path / 'audit.db'}", audit_writer="akua-proxy-0", host=HOST
+        state="kubernetes",
+        audit_dsn=f"sqlite:///{tmp_path / 'audit.db'}",
+        audit_writer="akua-proxy-0",
+        host=HOST,
+        private_registries=("*",),  # registries of tests are on loopback
     )
     proxy = await start_proxy(settings, store, Telemetry(), Health())
     yield proxy
