@@ -1,4 +1,4 @@
-"""What a pull would meet now: the gates, asked without a pull."""
+"""What a pull would meet now: evaluates the gates without a pull."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from registry_access.settings import Settings
 from registry_access.state.index import ResourceIndex
 
 NOT_ASKED = {
-    Gate.AUDIT: "asked by every pull: is the intent in the audit trail?",
-    Gate.UPSTREAM: "asked by every pull; `akua credential test` asks now",
+    Gate.AUDIT: "evaluated by each pull: is the intent in the audit trail?",
+    Gate.UPSTREAM: "evaluated by each pull; run `akua credential test` to ask now",
 }
 
 
 def explain_pull(session: Session, install: str, image: str) -> tuple[Decision, ImageReference | None, Condition | None]:
-    """The decision for an install of the workspace, the upstream image, and what its upstream answered last (`last_answer`).
+    """The decision for an install of the workspace, the upstream image, and the upstream's last answer (`last_answer`).
 
-    Raises NotFound, StateUnavailable when its Secrets may not be listed.
+    Raises NotFound, or StateUnavailable if the user may not list the workspace's Secrets.
     """
     found = session.install(install)
     if session.sealed:
         for credential in session.credentials():
-            session.value_of(credential)  # gate 5 would be answered wrongly
+            session.value_of(credential)  # otherwise gate 5 would be wrong
     decision, upstream = decide(session.index, found, image, session.settings)
     return decision, upstream, last_answer(session.index, found, upstream)
 
 
 def decide(index: ResourceIndex, install: Install, image: str, settings: Settings) -> tuple[Decision, ImageReference | None]:
-    """Gates 1 to 6 for a token that the install would get now, and the upstream image meant. The state was just read."""
+    """Gates 1 to 6 for a token that the install would get now, and the upstream image. The state was just read."""
     decision = Decision(new_decision_id(), ())
     upstream = from_proxied(image, settings.host)
     if upstream is None:
@@ -53,7 +53,7 @@ def decide(index: ResourceIndex, install: Install, image: str, settings: Setting
 
 
 def last_answer(index: ResourceIndex, install: Install, upstream: ImageReference | None) -> Condition | None:
-    """What the upstream answered last to pulls with the credential that this image needs; None when nothing is known."""
+    """The upstream's last answer to pulls with the credential for this image; None if unknown."""
     if upstream is None:
         return None
     credentials = index.credentials(install.workspace, upstream.registry)

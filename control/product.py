@@ -9,14 +9,14 @@ from registry_access.model.resources import Kind, Resource
 
 
 async def apply_product(session: Session, name: str, repositories: Sequence[str]) -> Resource:
-    """Creates a product, or changes what it includes. Raises InvalidManifest, StateError."""
+    """Creates a product, or replaces its repositories. Raises InvalidManifest, StateError."""
     await session.ensure_workspace()
     manifest = session.manifest(Kind.PRODUCT, name, {"repositories": list(repositories)})
     return await session.store.apply(manifest, manager=CLI_MANAGER)
 
 
 def installs_with(session: Session, product: str) -> list[str]:
-    """The names of the installs that have the product: what deleting it would refuse."""
+    """The names of the installs that use the product, and would lose its repositories if it were deleted."""
     return [item.metadata.name for item in session.installs() if item.product == product]
 
 

@@ -1,4 +1,4 @@
-"""Refused pulls as a member of a workspace sees them: by the Events of the workspace, without the audit trail."""
+"""Refused pulls from the Events of a workspace, for members who have no access to the audit trail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PULLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PullEvent:
-    """What an Event says of pulls of an install or with a credential; `time` is RFC 3339 text, of the last of `count`."""
+    """An Event about pulls of an install or with a credential. `time` is RFC 3339 text, the last of `count` occurrences."""
 
     time: str
     kind: str
@@ -30,9 +30,9 @@ class PullEvent:
 
 
 async def pull_events(session: Session, install: str = "") -> list[PullEvent]:
-    """Refused, failed and cut pulls of the workspace as Events keep them (an hour, by default), newest first.
+    """Refused, failed and cut pulls of the workspace that Events still hold (for an hour, by default), newest first.
 
-    Raises StateUnavailable when there is no cluster, or Events may not be listed.
+    Raises StateUnavailable if there is no cluster, or the user may not list Events.
     """
     api: Any = getattr(session.store, "api", None)
     if api is None:

@@ -1,4 +1,4 @@
-"""An opened state store and the workspace that a person works in."""
+"""An opened state store and the workspace that a user works in."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CLI_MANAGER = "akua-cli"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An opened store, read once, and the workspace to work in. The finders raise NotFound and name what there is.
+    """An opened store, read once, and the workspace to work in. The finders raise NotFound and list the known names.
 
-    `sealed`: its Secrets may not be listed by whoever runs the command.
+    `sealed`: the user may not list the workspace's Secrets.
     """
 
     settings: Settings
@@ -40,7 +40,7 @@ class Session:
         return Key(kind, self.workspace, name)
 
     def manifest(self, kind: Kind, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A manifest of this workspace; members of `spec` that say nothing are left out."""
+        """A manifest of this workspace, without empty members of `spec`."""
         said = {member: value for member, value in spec.items() if value not in (None, "", [], False)}
         return {
             "apiVersion": API_VERSION,
@@ -74,26 +74,26 @@ class Session:
         return sorted(found, key=lambda item: item.metadata.name)
 
     def value_of(self, credential: RegistryCredential) -> ResolvedSecret | SecretProblem:
-        """The current value behind a credential. Raises StateUnavailable when nobody can tell for want of a right."""
+        """The current value behind a credential. Raises StateUnavailable if the user may not list Secrets."""
         if self.sealed and credential.secret_name is not None:
             raise StateUnavailable(
-                f"the Secrets of workspace {self.workspace} may not be listed by you, so whether credential "
-                f"{credential.metadata.name} has a value cannot be said; ask somebody with the role edit or admin there"
+                f"you may not list Secrets in {self.workspace}, so akua cannot tell whether credential "
+                f"{credential.metadata.name} has a value; ask for the role edit or admin in that namespace"
             )
         return resolve_secret(credential, lambda name: self.index.secret(self.workspace, name))
 
     async def ensure_workspace(self) -> None:
-        """Makes the workspace when it is not there, so that the first `add` or `create` needs no step before it."""
+        """Creates the workspace if it does not exist, so that the first `add` or `create` needs no earlier step."""
         if self.workspace not in self.index.workspaces():
             await self.store.apply(workspace_manifest(self.workspace), manager=CLI_MANAGER)
 
     def _missing(self, word: str, name: str, known: list[str]) -> Any:
-        there = f"; there is {', '.join(sorted(known)[:12])}" if known else ""
+        there = f"; known: {', '.join(sorted(known)[:12])}" if known else ""
         raise NotFound(f"workspace {self.workspace} has no {word} {name}{there}")
 
 
 def workspace_manifest(name: str) -> dict[str, Any]:
-    """Raises InvalidInput for a namespace that cannot be one."""
+    """Raises InvalidInput for a namespace that cannot be a workspace."""
     if name in RESERVED_NAMESPACES:
         raise InvalidInput(f"namespace {name} is reserved and cannot be a workspace", remedy="use another namespace")
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {WORKSPACE_LABEL: "true"}}}
@@ -103,7 +103,7 @@ def workspace_manifest(name: str) -> dict[str, Any]:
 async def opened(
     settings: Settings, workspace: str = "", *, kinds: Collection[Kind] = PROXY_KINDS, provisioned: bool = False
 ) -> AsyncIterator[StateStore]:
-    """The state store, read once; of a cluster one `workspace`, or ("") all. Raises StateUnavailable."""
+    """The state store, read once. In a cluster, `workspace` limits it to one workspace; "" means all. Raises StateUnavailable."""
     store = await open_snapshot(settings, kinds=kinds, workspace=workspace, provisioned=provisioned)
     await store.start()
     try:
@@ -113,6 +113,6 @@ async def opened(
 
 
 def workspaces(index: ResourceIndex) -> list[str]:
-    """Namespaces that are labelled as workspaces, and those that hold a workspace's resources all the same."""
+    """Namespaces that are labelled as workspaces, and unlabelled ones that hold a workspace's resources."""
     owners = (*index.installs(), *index.products(), *index.all_credentials())
     return sorted({*index.workspaces(), *(resource.metadata.namespace for resource in owners)})

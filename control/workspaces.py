@@ -1,4 +1,4 @@
-"""Workspaces: which there are, and how much each has."""
+"""Workspaces and their contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from registry_access.state.interface import StateStore
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSummary:
-    """How many of each a workspace has. `problem`: why it is not a workspace, though something is there; "" when it is."""
+    """How many of each a workspace has. `problem` says why a namespace with resources is not a workspace; "" if it is one."""
 
     name: str
     credentials: int
@@ -22,7 +22,7 @@ class WorkspaceSummary:
 
 
 async def apply_workspace(store: StateStore, name: str) -> Resource:
-    """Creates a workspace, or makes one of a namespace that exists. Raises InvalidInput and StateError."""
+    """Creates a workspace, or turns an existing namespace into one. Raises InvalidInput and StateError."""
     return await store.apply(workspace_manifest(name), manager=CLI_MANAGER)
 
 

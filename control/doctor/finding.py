@@ -1,4 +1,4 @@
-"""What a look at one thing found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Finding(StrEnum):
     GOOD = "good"
     WARNING = "warning"
     BAD = "bad"
-    UNSEEN = "unseen"  # not looked at: a right is missing
+    UNSEEN = "unseen"  # not checked because a right is missing
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. `detail` says what was found; unless that is good, also how to fix it."""
+    """One check. `detail` says what was found and, unless that is good, how to fix it."""
 
     name: str
     finding: Finding
@@ -31,12 +31,12 @@ class Check:
 
     @property
     def noun(self) -> str:
-        """What kind of thing it is: the name's first word."""
+        """The kind of thing that was checked: the name's first word."""
         return self.name.partition(" ")[0]
 
     @property
     def workspace(self) -> str:
-        """Of a workspace's object (``install acme/shop``), the workspace."""
+        """The workspace of an object such as ``install acme/shop``."""
         return self.name.partition(" ")[2].partition("/")[0]
 
 
@@ -53,12 +53,12 @@ def bad(name: str, detail: str) -> Check:
 
 
 def unseen(name: str, problem: str, what: str = "cannot be looked at") -> Check:
-    """What the API server would not show (`problem`, in its words): no fault of the installation unless it is down."""
+    """Something that the API server did not show (`problem`, in its words). It is a fault only if the server is down."""
     return Check(name, Finding.UNSEEN if problem.startswith(_FORBIDDEN) else Finding.WARNING, f"{what}: {problem}")
 
 
 def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> Check:
-    """Of a certificate that is good until `end`."""
+    """The check of a certificate that is valid until `end`."""
     left = (end - now).total_seconds()
     if left <= 0:
         return bad(name, f"{what} expired at {end:%Y-%m-%d %H:%M}Z; {remedy}")
@@ -68,7 +68,7 @@ def expiry(name: str, what: str, end: datetime, now: datetime, remedy: str) -> C
 
 
 def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
-    """Of each noun of which more than `at_most` are good, those are one line, and so is all that could not be seen."""
+    """Combines good checks of a noun into one line if there are more than `at_most`, and all unseen checks into another."""
     counts = Counter(check.noun for check in checks if check.finding is Finding.GOOD)
     shown_nouns: set[str] = set()
     shown: list[Check] = []
@@ -80,8 +80,8 @@ def condensed(checks: Sequence[Check], at_most: int) -> list[Check]:
             shown.append(check)
         elif check.noun not in shown_nouns:
             shown_nouns.add(check.noun)
-            shown.append(good(f"{check.noun}s", f"{counts[check.noun]} are as they should be; `-o json` lists them"))
+            shown.append(good(f"{check.noun}s", f"{counts[check.noun]} are healthy; use `-o json` to list them"))
     if hidden:
-        remedy = "`-o json` says which right each one needs"
+        remedy = "use `-o json` to see which right each one needs"
         shown.append(Check("not looked at", Finding.UNSEEN, f"you lack the rights to see: {', '.join(hidden)}; {remedy}"))
     return shown

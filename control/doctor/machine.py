@@ -1,4 +1,4 @@
-"""What this machine can tell: its certificates' files, its ports, the server that runs here, the name as it resolves here."""
+"""Checks of this machine: certificate files, ports, the local server, and how the proxy's name resolves here."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def _certificate(name: str, file: Path) -> Check:
         end = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
     except (OSError, ValueError) as error:
         return bad(name, f"{file} cannot be read: {error}; give a PEM certificate chain")
-    return expiry(name, str(file), end, datetime.now(UTC), "renew it, it is loaded without a restart")
+    return expiry(name, str(file), end, datetime.now(UTC), "renew it; it is reloaded without a restart")
 
 
 async def server_checks(settings: Settings) -> AsyncIterator[Check]:
-    """Ready when something of ours answers; otherwise whether the ports are free to start on."""
+    """Whether the local akua process is ready; if none answers, whether its ports are free."""
     url = f"http://{_reachable(settings.operations_address)}/readyz"
     failures = await readiness_failures(settings)
     if failures is None:
@@ -45,18 +45,20 @@ async def server_checks(settings: Settings) -> AsyncIterator[Check]:
             if not address.port or _free(address):
                 yield good(f"{name} address", f"{address} is free")
             else:
-                yield bad(f"{name} address", f"{address} is taken by something else; stop it, or set AKUA_{name.upper()}_ADDRESS")
-        yield warning("server", f"nothing of ours answers at {url}; `akua serve` starts it")
+                yield bad(
+                    f"{name} address", f"{address} is in use by another process; stop it, or set AKUA_{name.upper()}_ADDRESS"
+                )
+        yield warning("server", f"no akua process answers at {url}; start one with `akua serve`")
     elif failures:
         for check, problem in failures.items():
             yield bad(f"server: {check}", problem)
     else:
-        yield good("server", f"{url} says ready")
+        yield good("server", f"{url} reports ready")
 
 
 async def readiness_failures(settings: Settings) -> dict[str, str] | None:
-    """What the server at the operations address says is wrong, by check, whether it ends readiness or not; None when nothing of
-    ours answers there.
+    """The problems that the server at the operations address reports, by check, including those that keep it ready. None if
+    no akua process answers there.
     """
     try:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
@@ -68,7 +70,7 @@ async def readiness_failures(settings: Settings) -> dict[str, str] | None:
 
 
 async def name_check(host: str) -> Check:
-    """The container runtimes of nodes resolve this name too; here is a first look."""
+    """Nodes' container runtimes must resolve this name too; this is only a first check."""
     name, began = host_name(host), time.monotonic()
     addresses = await resolved(name)
     if not addresses:
@@ -79,7 +81,7 @@ async def name_check(host: str) -> Check:
 
 
 async def resolved(name: str) -> list[str]:
-    """The addresses of a name, none when it does not resolve here within 3 s."""
+    """The addresses of a name; empty if it does not resolve here within 3 s."""
     try:
         question = asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
         found = await asyncio.wait_for(question, _RESOLVE_SECONDS)

@@ -1,4 +1,4 @@
-"""Credentials and installs: can they be used, and if not, why?"""
+"""Credentials and installs: whether they are usable, and if not, why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_SECRETS = frozenset({Reason.SECRET_MISSING, Reason.SECRET_INVALID})
 
 
 def label_checks(index: ResourceIndex, workspace: str = "") -> list[Check]:
-    """A line for each namespace whose resources have no effect, because it is not a workspace."""
+    """One line per namespace whose resources have no effect because it is not a workspace."""
     owners = (*index.installs(), *index.products(), *index.all_credentials())
     names = sorted({item.workspace for item in owners if workspace in ("", item.workspace)})
     return [bad(f"workspace {name}", problem) for name in names if (problem := index.workspace_problem(name))]
@@ -40,7 +40,7 @@ def state_check(index: ResourceIndex) -> Check:
 
 
 def credential_checks(index: ResourceIndex, workspace: str = "", *, unseen_secrets: Collection[str] = ()) -> list[Check]:
-    """A line a credential, of one workspace or ("") all. `unseen_secrets`: workspaces whose Secrets could not be looked at."""
+    """One line per credential of a workspace, or of all for "". `unseen_secrets` are workspaces whose Secrets are not visible."""
     found = _of(workspace, index.all_credentials())
     return [_credential(item, index, seen=item.workspace not in unseen_secrets) for item in found]
 
@@ -53,8 +53,8 @@ def install_checks(
     credentials_seen: bool = False,
     unseen_secrets: Collection[str] = (),
 ) -> list[Check]:
-    """A line an install, of one workspace or ("") all. `now` is for tests. `credentials_seen`: whether `index` has every
-    credential, so that one that is missing is known to be; `unseen_secrets` as above.
+    """One line per install of a workspace, or of all for "". `now` is for tests. `credentials_seen`: whether `index` has every
+    credential, so that a missing one is reported; `unseen_secrets` as above.
     """
     found = _of(workspace, index.installs())
     checks = []
@@ -76,7 +76,7 @@ def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -
     if problem := index.workspace_problem(item.workspace):
         return bad(name, problem)
     if item.disabled:
-        return warning(name, f"is disabled; `akua credential enable {item.metadata.name}` restores it")
+        return warning(name, f"is disabled; run `akua credential enable {item.metadata.name}` to use it again")
     secret = resolve_secret(item, partial(index.secret, item.workspace)) if seen else None
     if isinstance(secret, SecretProblem):
         return bad(name, secret.detail)
@@ -87,16 +87,16 @@ def _credential(item: RegistryCredential, index: ResourceIndex, *, seen: bool) -
     if problem := _failed(item.status.conditions, _READY):
         return bad(name, problem)
     if problem := _failed(item.status.conditions, _VERIFIED):
-        told = f"the upstream refused it: {problem}"
-        return bad(name, f"{told}; replace its secret or its permissions there, the next pull tries it again")
+        refused = f"the upstream refused it: {problem}"
+        return bad(name, f"{refused}; replace its secret or fix its permissions there; the next pull tries it again")
     if secret is None:
-        return warning(name, f"{item.registry}; whether its secret is there cannot be seen: you may not list Secrets there")
+        return warning(name, f"{item.registry}; you may not list Secrets there, so akua cannot tell whether its secret exists")
     if item.expires_at is not None and item.expires_at - now <= EXPIRY_WARNING:
         ends = f"ended {span((now - item.expires_at).total_seconds())} ago"
         if item.expires_at > now:
             ends = f"ends in {span((item.expires_at - now).total_seconds())}"
         judge = bad if item.expires_at <= now else warning
-        return judge(name, f"its secret {ends} upstream, as spec.expiresAt says; replace the secret and that time")
+        return judge(name, f"its secret {ends} upstream, as spec.expiresAt says; replace the secret and update that time")
     tried = "opened by the last pull" if _says(item.status.conditions, _VERIFIED) == "True" else "not tried by a pull yet"
     if secret.version in (UNVERSIONED, NO_SECRET):
         return good(name, f"{item.registry}, {f'Secret {item.secret_name}' if item.secret_name else 'no Secret'}, {tried}")
@@ -107,14 +107,14 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
     name, command = f"install {item.workspace}/{item.metadata.name}", f"`akua install restore {item.metadata.name}`"
     failed = [target for target in item.status.targets if not target.synced]
     if item.deleting:
-        return warning(name, "is being deleted; the install sync takes back what it wrote")
+        return warning(name, "is being deleted; the install sync is removing what it wrote")
     if problem := index.workspace_problem(item.workspace):
         return bad(name, problem)
     if item.product and index.product(item.workspace, item.product) is None:
         return bad(name, f"product {item.product} does not exist; create it, or name another")
     match item.standing(now):
         case Standing.REVOKED:
-            return warning(name, f"is revoked; {command} restores it")
+            return warning(name, f"is revoked; run {command} to restore it")
         case Standing.EXPIRED:
             return warning(name, f"expired at {item.expires_at:%Y-%m-%d}; set a later spec.expiresAt")
     if failed:
@@ -122,16 +122,18 @@ def _install(item: Install, index: ResourceIndex, now: datetime) -> Check:
     if problem := _failed(item.status.conditions, _READY) or _failed(item.status.conditions, _SYNCED):
         return bad(name, problem)
     if item.status.token_expires_at is not None and item.status.token_expires_at <= now:
-        return bad(name, "the token in its pull Secrets has expired: the install sync does not renew it, see the leader's log")
+        return bad(
+            name, "the token in its pull Secrets has expired and the install sync has not renewed it; check the leader's log"
+        )
     if item.expires_at is not None and (left := (item.expires_at - now).total_seconds()) < EXPIRY_WARNING_DAYS * 86400:
-        return warning(name, f"expires in {span(left)}; set a later spec.expiresAt if it is to go on")
+        return warning(name, f"expires in {span(left)}; set a later spec.expiresAt to keep it")
     if open_only := _open_only_by_setting(item, index):
         return warning(name, open_only)
     return good(name, item.product or ", ".join(map(str, item.repositories)))
 
 
 def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
-    """What AKUA_TARGET_NAMESPACES=annotated, the default in a cluster, would withdraw from where it is now."""
+    """Namespaces from which AKUA_TARGET_NAMESPACES=annotated, the default in a cluster, would withdraw the install."""
     if not index.sees_namespaces or item.kubeconfig_secret:
         return ""
     annotated = Admittance(unannotated=False)
@@ -147,7 +149,7 @@ def _open_only_by_setting(item: Install, index: ResourceIndex) -> str:
 
 
 def _credentials_of(item: Install, index: ResourceIndex, *, seen: bool) -> Check | None:
-    """What the proxy would say of its credentials, should no proxy be there to say it."""
+    """What the proxy would report about its credentials, for when no proxy runs."""
     problems = [each for each in credential_problems(item, index) if seen or each.reason not in _OF_SECRETS]
     if not problems:
         return None
@@ -155,7 +157,7 @@ def _credentials_of(item: Install, index: ResourceIndex, *, seen: bool) -> Check
 
 
 def _failed(conditions: tuple[Condition, ...], type: str) -> str:
-    """What the condition says when it is False, "" otherwise."""
+    """The condition's message if it is False; "" otherwise."""
     found = condition_of(conditions, type)
     return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""
 

@@ -1,4 +1,4 @@
-"""What an install sync answers to those who asked it: waited for in the installs' statuses."""
+"""Waits for the answers of an install sync, which appear in the installs' statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 class SyncProgress(Protocol):
-    """A context manager that is told of each install: how far it is, and once what came of it."""
+    """A context manager that receives the progress of each install, and its result once."""
 
     def __enter__(self) -> SyncProgress: ...
 
@@ -35,14 +35,14 @@ class SyncProgress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`is_answer`: whether a status answers the request. `patience`: seconds without news after which nobody seems to answer."""
+    """`is_answer` tells whether a status answers the request. `patience` is how many seconds without news to wait."""
 
     is_answer: Callable[[InstallStatus], bool]
     patience: float
 
 
 async def answers(session: Session, chosen: Sequence[Install], asked: Asked, progress: SyncProgress) -> list[Install]:
-    """The installs with their answers, without those that are deleted meanwhile. Raises StateUnavailable."""
+    """The installs with their answers, without those deleted meanwhile. Raises StateUnavailable."""
     waiting = {install.metadata.name for install in chosen}
     found: list[Install] = []
     changed, news = set(waiting), asyncio.Event()
@@ -75,7 +75,7 @@ async def answers(session: Session, chosen: Sequence[Install], asked: Asked, pro
     except TimeoutError:
         shown = and_more(sorted(waiting), _SHOWN)
         raise StateUnavailable(
-            f"no answer for {asked.patience:g} s, still open: {shown}; does an install sync lead? "
+            f"no answer for {asked.patience:g} s, still waiting for {shown}; check that an install sync leads: "
             f"`kubectl -n {SYSTEM_NAMESPACE} get lease {LEASE}`"
         ) from None
     finally:
@@ -83,13 +83,13 @@ async def answers(session: Session, chosen: Sequence[Install], asked: Asked, pro
 
 
 def sync_failure(install: Install) -> str:
-    """Why the install is not in all its targets, "" when it is."""
+    """Why the install is not in all its targets; "" if it is."""
     found = install.status.condition(SYNCED)
     return f"{found.reason}: {found.message}" if found is not None and found.status == "False" else ""
 
 
 def sync_outcome(install: Install) -> str:
-    """What came of an install's sync, as a sentence."""
+    """The result of an install's sync, as a sentence."""
     return sync_failure(install) or _message(install, SYNCED) or "synced"
 
 

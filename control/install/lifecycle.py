@@ -16,7 +16,7 @@ MAY_PULL = "may pull"
 
 @dataclass(frozen=True, slots=True)
 class NewInstall:
-    """What a person says of an install to be. `targets` and `expires_at` are as in the manifest's spec."""
+    """A user's description of a new install. `targets` and `expires_at` are as in the manifest's spec."""
 
     name: str
     product: str = ""
@@ -38,17 +38,17 @@ async def create_install(session: Session, wanted: NewInstall) -> Resource:
 
 
 async def revoke_install(session: Session, name: str) -> Resource:
-    """Refuses the install's pulls from now on and cuts those under way. Raises NotFound, StateError."""
+    """Refuses the install's pulls and cuts pulls in progress. Raises NotFound, StateError."""
     return await session.store.patch(session.install(name).key, {"spec": {"revoked": True}})
 
 
 async def restore_install(session: Session, name: str) -> Resource:
-    """Takes a revocation back. Raises NotFound, StateError."""
+    """Undoes a revocation. Raises NotFound, StateError."""
     return await session.store.patch(session.install(name).key, {"spec": {"revoked": None}})
 
 
 async def rotate_install(session: Session, name: str) -> Resource:
-    """Makes every token minted so far worthless. Raises NotFound, Conflict, StateError."""
+    """Invalidates every token minted so far. Raises NotFound, Conflict, StateError."""
     found = session.install(name)
     change = {"spec": {"tokenGeneration": found.token_generation + 1}}
     return await session.store.patch(found.key, change, resource_version=found.metadata.resource_version)
@@ -61,12 +61,12 @@ async def delete_install(session: Session, name: str) -> None:
 
 
 def entitlement(session: Session, install: Install) -> list[str]:
-    """The patterns that the install may pull, those of its product included."""
+    """The patterns that the install may pull, including those of its product."""
     return [str(pattern) for pattern in session.index.entitlement(install).patterns]
 
 
 def install_state(session: Session, name: str) -> str:
-    """May an install pull? `MAY_PULL`, or the word for why not: deleted, revoked, expired."""
+    """`MAY_PULL`, or why the install may not pull: deleted, revoked or expired."""
     install = session.index.get(Key(Kind.INSTALL, session.workspace, name))
     if not isinstance(install, Install) or install.deleting:
         return "deleted"

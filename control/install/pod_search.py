@@ -1,4 +1,4 @@
-"""The pods that run images which came through installs: asked of each cluster that the installs go to."""
+"""The pods that run images pulled through installs, searched for in every cluster that the installs target."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from webhook.install_sync.clusters.remote_clusters import kubeconfig_in
 
 _FORBIDDEN = 403
 _AT_ONCE = 16
-_ONE_BY_ONE = 10  # namespaces; of more the whole cluster is listed
+_ONE_BY_ONE = 10  # namespaces; beyond this, the whole cluster is listed
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPod:
-    """`cluster` names the kubeconfig Secret of the cluster that it runs in, "" for this one."""
+    """`cluster` names the kubeconfig Secret of the cluster that it runs in; "" means this cluster."""
 
     cluster: str
     pod: PullingPod
@@ -34,7 +34,7 @@ class FoundPod:
 
 @dataclass(slots=True)
 class Search:
-    """`problems`: where could not be looked, and why."""
+    """`problems` says what could not be searched, and why."""
 
     pods: list[FoundPod] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Search:
 async def search_pods(
     session: Session, installs: Collection[Install], wanted: Callable[[PullingPod], bool], *, everywhere: bool
 ) -> Search:
-    """The `wanted` pods where `installs` go or, `everywhere`, in all namespaces.
+    """The `wanted` pods in the targets of `installs`, or in all namespaces with `everywhere`.
 
-    Raises StateUnavailable when nothing could be seen.
+    Raises StateUnavailable if nothing could be searched.
     """
     search = Search()
     local = session.store.api
@@ -76,9 +76,9 @@ async def search_pods(
 
 
 def no_cluster() -> InvalidInput:
-    """What to say where state is a folder."""
+    """The error for state in a folder."""
     return InvalidInput(
-        "there is no cluster to ask for pods, state is in a folder",
+        "cannot search for pods without a cluster: state is in a folder",
         remedy="set AKUA_STATE=kubernetes; `akua audit list` shows the pods that were admitted",
     )
 
@@ -104,7 +104,7 @@ async def _search_cluster(
 
 
 async def _list(api: Api, cluster: str, namespace: str, hosts: Collection[str], search: Search) -> bool:
-    """False when that is not allowed."""
+    """False if that is not allowed."""
     try:
         async for manifest in unfinished_pods(api, namespace):
             if (pod := pulling_pod(manifest, hosts)) is not None:
@@ -122,7 +122,7 @@ def _namespaces(installs: Collection[Install]) -> Sequence[str]:
 
 
 async def _of_this_workspace(session: Session, pods: Sequence[FoundPod]) -> list[FoundPod]:
-    """Without those whose installs are all another workspace's, by the grants of their names: without one nothing says so."""
+    """Leaves out pods whose installs all belong to another workspace, according to the grants of their names."""
     places = {(found.pod.namespace, install) for found in pods for install in found.pod.installs}
     at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -131,7 +131,7 @@ async def _of_this_workspace(session: Session, pods: Sequence[FoundPod]) -> list
             try:
                 grant = await session.store.read(Key(Kind.PULL_GRANT, namespace, install))
             except AkuaError:
-                return True  # it is gone, or may not be read
+                return True  # it is gone, or the user may not read it
         return grant.metadata.labels.get(INSTALL_WORKSPACE_LABEL, session.workspace) == session.workspace
 
     answers = await asyncio.gather(*(is_ours(*place) for place in places))

@@ -1,4 +1,4 @@
-"""What an install gives to the clusters that pull: its token, and the objects for a cluster that nobody may reach into."""
+"""What a cluster needs to pull through an install: its token, and the objects for a cluster that akua cannot reach."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PULL_SECRETS_ASKED = 20  # target namespaces, one by one
 
 
 async def install_token(session: Session, name: str) -> InstallToken:
-    """The token that opens the proxy for the install: the one in its pull Secrets where one of them may be read, else as the
-    install sync would mint it, which takes an administrator's rights. Raises NotFound, StateError.
+    """The install's token for the proxy: from a pull Secret that the user may read, or else minted as the install sync
+    would, which needs an administrator's rights. Raises NotFound, StateError.
     """
     install = session.install(name)
     if session.settings.in_cluster and (held := await _held_token(session, install)):
@@ -35,13 +35,13 @@ async def install_token(session: Session, name: str) -> InstallToken:
     except StateUnavailable as error:
         targets = ", ".join(target.namespace for target in install.status.targets[:3])
         where = f"Secret {PULL_SECRET_PREFIX}{name} in {targets}" if targets else "the signing keys"
-        remedy = "get the right to read it, or ask a cluster administrator for a token"
-        told = f"no token of install {name} can be read: you may not read {where}"
-        raise StateUnavailable(f"{told}; {remedy} ({error})") from error
+        remedy = "ask a cluster administrator for the right to read it, or for a token"
+        problem = f"you may not read {where}, so akua cannot show a token of install {name}"
+        raise StateUnavailable(f"{problem}; {remedy} ({error})") from error
 
 
 async def _held_token(session: Session, install: Install) -> InstallToken | None:
-    """The newest token of this install in pull Secrets that may be read; its signature is the proxy's to check."""
+    """The newest token of this install in readable pull Secrets. Only the proxy checks its signature."""
     found: list[InstallToken] = []
     for target in install.status.targets[:_PULL_SECRETS_ASKED]:
         key = Key(Kind.SECRET, target.namespace, f"{PULL_SECRET_PREFIX}{install.metadata.name}")
@@ -74,5 +74,5 @@ async def install_bundle(session: Session, name: str) -> list[Mapping[str, Any]]
     parts = await build_install_sync(session.settings, session.store, WebhookMetrics())
     objects = parts.reconciler.bundle(session.install(name))
     if not objects:
-        raise InvalidInput(f"install {name} has no target namespace", field="spec.targets", remedy="name one on the install")
+        raise InvalidInput(f"install {name} has no target namespace", field="spec.targets", remedy="add a target to the install")
     return objects

@@ -1,4 +1,4 @@
-"""Installs looked at now: by this process in a folder, by the leader's install sync in a cluster."""
+"""Reconciles installs now: in this process with state in a folder, through the leader's install sync in a cluster."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LOOK_SECONDS = 0.3
 async def sync_installs(
     session: Session, chosen: Sequence[Install], progress: SyncProgress, *, everything: bool, patience: float
 ) -> list[Install]:
-    """The installs with what came of their sync. `everything`: `chosen` is all of the workspace; `patience` in seconds.
+    """The installs with the results of their sync. `everything`: `chosen` is the whole workspace; `patience` is in seconds.
 
-    Raises StateUnavailable when no install sync answers.
+    Raises StateUnavailable if no install sync answers.
     """
     if session.settings.in_cluster:
         return await _ask(session, chosen, progress, everything=everything, patience=patience)
@@ -48,7 +48,7 @@ async def _sync_here(session: Session, chosen: Sequence[Install], progress: Sync
 async def _ask(
     session: Session, chosen: Sequence[Install], progress: SyncProgress, *, everything: bool, patience: float
 ) -> list[Install]:
-    """Raises StateUnavailable when nobody answers."""
+    """Raises StateUnavailable if no install sync answers."""
     await _refuse_without_leader(session)
     async with _followed(session):
         return await _answered(session, chosen, progress, everything=everything, patience=patience)
@@ -63,7 +63,7 @@ async def _answered(
         return await answers(session, chosen, asked, progress)
     for install in chosen:
         if not await _annotate(session, install.key, request):
-            raise StateUnavailable(f"you may not patch {install.key}, and so not ask for its sync")
+            raise StateUnavailable(f"you may not patch {install.key}, so akua cannot request its sync")
     return await answers(session, chosen, Asked(lambda status: status.observed_sync_request == request, patience), progress)
 
 
@@ -76,7 +76,7 @@ async def _followed(session: Session) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(wait)
             began = time.monotonic()
-            with suppress(StateUnavailable):  # who waits gives up by himself
+            with suppress(StateUnavailable):  # the waiting caller has its own time-out
                 await session.store.refresh(Kind.INSTALL)
             wait = max(_LOOK_SECONDS, 4 * (time.monotonic() - began))  # thousands of installs are a long list
 
@@ -98,10 +98,10 @@ async def _refuse_without_leader(session: Session) -> None:
     except Unavailable as error:
         if error.status != _FORBIDDEN:
             raise
-        return  # who may not look just asks
+        return  # a user who may not read the Lease just sends the request
     if not holder:
         raise StateUnavailable(
-            f"no install sync runs in this cluster; `kubectl -n {SYSTEM_NAMESPACE} get pods` shows whether akua-webhook does"
+            f"no install sync runs in this cluster; run `kubectl -n {SYSTEM_NAMESPACE} get pods` to check akua-webhook"
         )
 
 

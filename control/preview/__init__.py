@@ -1,1 +1,1 @@
-"""What admission would make of manifests that are not applied yet. No terminal, no writing."""
+"""How admission would rewrite manifests that are not applied yet. Uses no terminal and writes nothing."""

@@ -1,4 +1,4 @@
-"""Manifests as admission would make their pods: the author's text with other images, or whole documents."""
+"""Manifests as admission would rewrite their pods: the author's text with new images, or whole documents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _ImageUse:
 
 @dataclass(frozen=True, slots=True)
 class FoundPod:
-    """A pod, or the template of pods, in a document: `path` leads there."""
+    """A pod or pod template in a document; `path` is where it is."""
 
     path: _Path
     node: yaml.Node
@@ -38,10 +38,10 @@ class FoundPod:
 
 
 class RewrittenManifests:
-    """`text` is one or several documents, `namespace` that of objects which name none. Raises InvalidInput.
+    """`text` is one or several documents; `namespace` applies to objects that do not name one. Raises InvalidInput.
 
-    Pods are looked for in Pods, in lists, and in everything that has a pod template somewhere: workloads, PodTemplates, and the
-    custom resources of operators. A pod template is what has ``spec.containers``.
+    Pods are found in Pods, in lists, and in everything that contains a pod template: workloads, PodTemplates, and the
+    custom resources of operators. A pod template is an object with ``spec.containers``.
     """
 
     def __init__(self, text: str, namespace: str) -> None:
@@ -54,7 +54,7 @@ class RewrittenManifests:
         return frozenset(found.namespace for pods in self._found for found in pods)
 
     def text(self, grants: Grants) -> str:
-        """The author's text, byte for byte but for the images. Admission attaches the pull Secret when the pods are created."""
+        """The author's text with only the images replaced. Admission attaches the pull Secret when the pods are created."""
         self.warnings = []
         wanted: dict[int, list[_ImageUse]] = {}
         for found in (found for pods in self._found for found in pods):
@@ -74,8 +74,8 @@ class RewrittenManifests:
             alone = len({id(use.field.holder) for use in of_node}) == uses[id(first.field.node)]
             change = self._yaml.change(first.field.node, first.written, first.new)
             if change is None or not alone or len({use.new for use in of_node}) > 1:
-                told = "its text cannot be replaced alone (a YAML alias or escapes); write it out where it is used"
-                self.warnings.append(f"{first.written} is left as it is: {told}")
+                problem = "it uses a YAML alias or escapes, so its text cannot be replaced alone; write it out where it is used"
+                self.warnings.append(f"{first.written} is left as it is: {problem}")
             else:
                 changes.append(change)
         return self._yaml.changed(changes)
@@ -90,7 +90,7 @@ class RewrittenManifests:
                 holder: Any = document
                 for step in steps:
                     holder = holder[step]
-                manifest = copy.deepcopy(holder[last])  # what an alias repeats is patched apart
+                manifest = copy.deepcopy(holder[last])  # copy, because an alias may share the object
                 holder[last] = jsonpatch.apply_patch(manifest, self._admit(manifest, found.namespace, grants).operations)
         return [document for [document] in whole if document is not None]
 

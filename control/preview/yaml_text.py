@@ -1,4 +1,4 @@
-"""YAML as kubectl reads it, with the place of every value in the text, so that one value can be replaced and no other byte.
+"""YAML as kubectl reads it, with the position of every value in the text, so that single values can be replaced.
 
 kubectl reads YAML by sigs.k8s.io/yaml (goyaml.v2): YAML 1.1 with ``yes`` and ``on`` as booleans and ``0400`` as octal, but
 without dates, sexagesimal numbers and binary. Scalars are resolved here as its ``resolve.go`` does.
@@ -34,14 +34,14 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A value of a document, and the mapping or sequence that it stands in: elsewhere than where it is used, by an alias."""
+    """A value of a document, and the mapping or sequence that contains it; with an alias, that is not where it is used."""
 
     holder: yaml.Node
     node: yaml.Node
 
 
 class Change(NamedTuple):
-    """Other words from character `start` to before character `end`."""
+    """New text for the characters from `start` up to, but not including, `end`."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class Change(NamedTuple):
 
 
 class YamlText:
-    """The documents of `text`. Raises InvalidInput for what is not YAML."""
+    """The documents of `text`. Raises InvalidInput if it is not YAML."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -68,11 +68,11 @@ class YamlText:
         return self._value(node, {})
 
     def fields(self, node: yaml.Node) -> Mapping[str, Field]:
-        """The members of a mapping, those of its merge keys (``<<``) among them; none for anything else."""
+        """The members of a mapping, including those of its merge keys (``<<``); empty for anything else."""
         return dict(self._fields(node))
 
     def change(self, node: yaml.Node, value: str, new: str) -> Change | None:
-        """What makes `new` of `value`, which `node` has: in its quotes, or without. None where that cannot be written simply."""
+        """The edit that turns `value` of `node` into `new`, keeping its quotes. None if it cannot be written simply."""
         start, end = node.start_mark.index, node.end_mark.index
         found = self.text.rfind(value, start, end)
         if found >= 0:
@@ -80,7 +80,7 @@ class YamlText:
         return Change(start, end, json.dumps(new)) if self.text[start] == '"' else None
 
     def uses(self) -> Counter[int]:
-        """How many mappings and sequences each value stands in, by the node's identity: several, when there are aliases."""
+        """How many mappings and sequences contain each value, by node identity. Aliases make it more than one."""
         counted: Counter[int] = Counter()
         waiting, seen = list(self.documents), set[int]()
         while waiting:
@@ -119,7 +119,7 @@ class YamlText:
         own = []
         for key, value in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
-                # What is written in the mapping itself comes later, and wins; of several merged mappings the first wins.
+                # The mapping's own members come later and win; among several merged mappings the first wins.
                 for merged in reversed(value.value if isinstance(value, yaml.SequenceNode) else [value]):
                     yield from self._fields(merged)
             elif isinstance(key, yaml.ScalarNode):
@@ -136,7 +136,7 @@ class YamlText:
 
 
 def _weigh(node: yaml.Node, known: dict[int, int], depth: int) -> int:
-    """How many values `node` stands for. A few lines of aliases can stand for billions, or for themselves."""
+    """How many values `node` expands to. A few lines of aliases can expand to billions, or to themselves."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if depth > _DEPTH_MAXIMUM:
@@ -145,7 +145,7 @@ def _weigh(node: yaml.Node, known: dict[int, int], depth: int) -> int:
         members = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
         known[id(node)] = 1 + sum(_weigh(member, known, depth + 1) for member in members)
         if known[id(node)] > _VALUES_MAXIMUM:
-            raise InvalidInput(f"stands for more than {_VALUES_MAXIMUM} values; write fewer aliases")
+            raise InvalidInput(f"expands to more than {_VALUES_MAXIMUM} values; use fewer aliases")
     return known[id(node)]
 
 
@@ -171,7 +171,7 @@ def _key(value: Any) -> str:
 
 
 def _without_tabs(text: str) -> str:
-    """JSON may be indented by tabs, YAML not. In JSON no string has one, so places stay the same."""
+    """JSON may be indented with tabs, YAML may not. JSON strings contain no raw tabs, so positions stay the same."""
     if "\t" in text and text.lstrip().startswith("{"):
         try:
             json.loads(text)

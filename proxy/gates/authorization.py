@@ -110,14 +110,16 @@ def check_install(identity: InstallIdentity, index: ResourceIndex, now: datetime
     if install is None:
         return _install(Reason.INSTALL_UNKNOWN, f"install {name} does not exist in workspace {identity.workspace}")
     if install.metadata.uid != identity.uid:
-        detail = f"the token is of an earlier install {name}, which was deleted; `akua install token {name}` gives one of today's"
+        detail = (
+            f"the token is of an earlier install {name}, which was deleted; run `akua install token {name}` for a current token"
+        )
         return _install(Reason.INSTALL_REPLACED, detail)
     if install.token_generation != identity.generation:
         return GateResult(
             Gate.INSTALL,
             Reason.TOKEN_SUPERSEDED,
-            f"the token is of generation {identity.generation}, install {name} is at {install.token_generation}; "
-            f"`akua install token {name}` gives one of these",
+            f"the token is of generation {identity.generation}, but install {name} is at {install.token_generation}; "
+            f"run `akua install token {name}` for a current token",
         )
     if problem := index.workspace_problem(identity.workspace):
         return _install(Reason.NOT_A_WORKSPACE, problem)

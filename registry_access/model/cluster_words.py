@@ -1,4 +1,4 @@
-"""Remedies in kubectl's words, for people who look at objects of a cluster: `kubectl` they have, `akua` perhaps not."""
+"""Remedies as kubectl commands, for people who inspect objects of a cluster and may not have `akua`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-# A remedy that names an `akua` command, and what does the same; {0} is the name in it, {workspace} the namespace.
+# A remedy that names an `akua` command, and its kubectl equivalent; {0} is the name in it, {workspace} the namespace.
 _COMMANDS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
@@ -27,7 +27,7 @@ _COMMANDS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             r"`akua install restore (\S+)`",
             '`kubectl -n {workspace} patch install {0} --type merge -p \'{{"spec":{{"revoked":false}}}}\'`',
         ),
-        (r"`akua install token (\S+)` gives one of (today's|these)", "the pull Secret akua-pull-{0} has one of {1}"),
+        (r"run `akua install token (\S+)` for a current token", "the pull Secret akua-pull-{0} has a current token"),
         (
             r"`akua audit list --install (\S+)`",
             "`kubectl -n akua-system exec deploy/akua-proxy -- akua audit list -w {workspace} --install {0}`",
@@ -37,7 +37,7 @@ _COMMANDS: Sequence[tuple[re.Pattern[str], str]] = tuple(
 
 
 def in_cluster_words(text: str, workspace: str) -> str:
-    """`text` with the `akua` commands that it names as remedies replaced by what kubectl does in `workspace`."""
+    """`text` with each `akua` command that it suggests replaced by the kubectl equivalent in `workspace`."""
     for pattern, words in _COMMANDS:
         text = pattern.sub(partial(_in_words, words, workspace), text)
     return text

@@ -127,10 +127,10 @@ async def test_a_right_that_is_missing_is_one_clear_message(cluster: ControlPlan
     assert (code, len(shown(out))) == (0, 2)
     code, out, err = await akua(person, "install", "pods", "shop", "--everywhere")
     assert (code, len(shown(out))) == (1, 2)
-    assert err.strip() == "akua: you may not list pods in this cluster, in all namespaces: the right to list pods there is needed"
+    assert err.strip() == "akua: you may not list pods in this cluster, in all namespaces; ask for the right to list pods there"
     code, out, err = await akua(person, "install", "pods", "blog")
     assert (code, out) == (1, "")
-    assert err.strip() == "akua: you may not list pods in this cluster, in blog-prod: the right to list pods there is needed"
+    assert err.strip() == "akua: you may not list pods in this cluster, in blog-prod; ask for the right to list pods there"
 
 
 async def test_a_remote_cluster_is_asked_as_far_as_it_can_be(

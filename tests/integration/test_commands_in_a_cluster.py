@@ -107,7 +107,7 @@ def test_a_viewer_sees_the_workspace_and_is_told_what_may_not_be_seen(viewer: Pe
     assert "storefront" in viewer.akua("install", "list", "-w", "acme")
     assert "ghcr.io" in viewer.akua("credential", "list", "-w", "acme")
     told = viewer.akua("explain", "shop", "ghcr.io/acme/app:1", "-w", "acme", code=1)
-    assert "Secrets of workspace acme may not be listed by you" in told
+    assert "you may not list Secrets in acme, so akua cannot tell" in told
     assert "is forbidden" in viewer.akua("install", "revoke", "shop", "-w", "acme", code=1)
     assert "--workspace" in viewer.akua("install", "list", code=1)
     assert "is forbidden" in viewer.akua("install", "list", "-w", "others", code=1)

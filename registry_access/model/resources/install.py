@@ -184,7 +184,7 @@ class Install(WorkspaceOwned):
         status = read_status(reader, InstallStatus.read, InstallStatus())
         install = cls(metadata=metadata, **read_members(cls, spec), status=status)
         if install.product is None and not install.repositories:
-            raise spec.invalid("product", "an install that may pull nothing", "name a product, or list repositories")
+            raise spec.invalid("product", "an install needs a product or repositories", "name a product, or list repositories")
         spec.refuse_unknown()
         reader.refuse_unknown()
         return install

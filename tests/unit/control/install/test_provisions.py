@@ -76,5 +76,5 @@ async def test_whoever_may_read_none_is_told_which(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("control.install.provisions.opened", refused)
     with pytest.raises(StateUnavailable) as raised:
         await install_token(session(), "shop")
-    assert "you may not read Secret akua-pull-shop in hidden, one, two; get the right" in str(raised.value)
+    assert "you may not read Secret akua-pull-shop in hidden, one, two, so akua cannot" in str(raised.value)
     assert "forbidden" in str(raised.value)

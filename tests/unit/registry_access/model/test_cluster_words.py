@@ -22,7 +22,7 @@ from registry_access.model.cluster_words import in_cluster_words
         ("acme has no secret ghcr; add one with `akua credential add`", "`kubectl -n acme create secret generic ghcr`"),
         ("no credential for ghcr.io/a; `akua credential add` makes one", "`kubectl -n acme apply` one"),
         ("dec_1; `akua credential test ghcr` says what is wrong with the login", "`kubectl -n acme describe rcred ghcr` says"),
-        ("at 2; `akua install token shop` gives one of these", "the pull Secret akua-pull-shop has one of these"),
+        ("at 2; run `akua install token shop` for a current token", "the pull Secret akua-pull-shop has a current token"),
         ("dec_1; `akua audit list --install shop` shows every one", "akua audit list -w acme --install shop` shows every one"),
     ],
 )

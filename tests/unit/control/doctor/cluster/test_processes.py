@@ -283,7 +283,7 @@ async def test_the_trail_is_looked_at_where_it_is_known_and_else_said_where_it_i
     assert "says no AKUA_AUDIT_DSN" in (await trail_check(Settings(), proxy({}))).detail
     assert str((await trail_check(Settings(), Installation(HOST, proxy=HIDDEN))).finding) == "unseen"
     there = await trail_check(Settings(audit_dsn=f"sqlite:///{tmp_path}/audit.db"), proxy({}))
-    assert "is not there yet" in there.detail
+    assert "does not exist yet" in there.detail
 
 
 def credential(name: str, **status: Any) -> Manifest:
