@@ -53,7 +53,7 @@ def test_install_life(akua: Akua) -> None:
 
 def test_a_name_that_is_not_there_names_its_neighbours(akua: Akua) -> None:
     bought(akua)
-    assert "there is shop" in akua("install", "revoke", "shpo").err
+    assert "known: shop" in akua("install", "revoke", "shpo").err
     assert "there is storefront" in akua("product", "delete", "store").err
 
 
