@@ -1,7 +1,7 @@
 """A private upstream registry in this process, for the demo and for tests: real HTTP, real logins, real content.
 
 It speaks the pull half of distribution-spec 1.1, asks for Basic or Bearer (with a token service of its own), and can be made
-slow, so that a revocation in the middle of a blob can be watched.
+slow, so that a test can revoke in the middle of a blob.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PIECE = 64 * 1024
 
 @dataclass
 class UpstreamRegistry:
-    """`login` is "basic", "bearer" or "" (open). `rate` limits blobs to bytes a second, 0 for no limit."""
+    """`login` is "basic", "bearer" or "" (open). `rate` limits blobs to bytes per second; 0 means no limit."""
 
     username: str = "robot"
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)

@@ -1,1 +1,1 @@
-"""Node trust: tells a node's containerd where the proxy is and which CA to trust there. Writes one folder, knows no secret."""
+"""Node trust: configures where a node's containerd finds the proxy and which CA it trusts. Writes one folder, holds no secret."""

@@ -1,8 +1,8 @@
 """containerd's configuration of one registry host: the folder ``certs.d/HOST`` with ``hosts.toml`` and ``ca.crt``.
 
-containerd reads it at every pull. A file that it cannot decode makes it ask the host's own name, so each file is replaced as a
-whole, the CA first. Files that others wrote are never touched, and no symbolic link is followed below `config_path`: this runs
-as root, and must not write, or change a mode, where somebody else points.
+containerd reads it at every pull. If it cannot decode a file, it falls back to the host's own name, so each file is replaced as a
+whole, the CA first. Files written by others are never touched, and no symbolic link is followed below `config_path`: this runs
+as root, and must not write or change a mode wherever somebody else's link points.
 (containerd, docs/hosts.md; its loader was tried from 1.6 to 2.2: docs/decisions/0004-basic-for-mirrored-requests.md)
 """
 
@@ -19,16 +19,16 @@ from registry_access.model.errors import InvalidInput
 from registry_access.runtime.atomic_write import read_regular_file, remove_leftovers, write_atomically
 
 _AUTHOR = "# Written by akua node-trust"
-MARKER = f"{_AUTHOR}, which replaces it: changes are lost. `akua node-trust --remove` takes it away.\n"
+MARKER = f"{_AUTHOR}, which overwrites it: changes are lost. Run `akua node-trust --remove` to remove it.\n"
 HOSTS, CA = "hosts.toml", "ca.crt"
 _READABLE, _ENTERABLE = 0o644, 0o755  # nothing here is secret
-_FOLDERS_MAXIMUM = 1000  # looked at, of other hosts
+_FOLDERS_MAXIMUM = 1000  # of other hosts to check
 _FILE_MAXIMUM = 1024 * 1024  # bytes; a bundle of CAs has a few thousand
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Where a host is to be asked for, and the PEM bundle of CAs whose certificates are believed there.
+    """Where to reach a host, and the PEM bundle of CAs to trust there.
 
     `server` is ``https://address[:port]``.
     """
@@ -53,7 +53,7 @@ class HostsFolder:
         self._plain = root / host
 
     def write(self, trust: Trust) -> bool:
-        """Whether anything was different and has been replaced. Raises InvalidInput when it is not ours, or cannot be written."""
+        """Updates the folder and returns whether anything changed. Raises InvalidInput if it is not ours or cannot be written."""
         self._refuse_links()
         self._refuse_foreign()
         wanted = {CA: trust.ca_crt(), HOSTS: trust.hosts_toml()}
@@ -67,13 +67,13 @@ class HostsFolder:
         return bool(changed)
 
     def remove(self) -> bool:
-        """Whether there was something of ours, now gone; what is not ours stays. Raises InvalidInput when it cannot be."""
+        """Removes our files and returns whether there were any; other files stay. Raises InvalidInput if that fails."""
         self._refuse_links()
         return _remove_ours(self.path)
 
     def remove_others(self) -> Sequence[Path]:
-        """Removes what we wrote for other hosts, and returns those folders: after a change of AKUA_HOST no token is good for the
-        old one. Raises InvalidInput when one cannot be removed.
+        """Removes what we wrote for other hosts and returns those folders: after a change of AKUA_HOST, no token is valid for the
+        old host. Raises InvalidInput if one cannot be removed.
         """
         try:
             with os.scandir(self._root) as entries:
@@ -114,13 +114,13 @@ def _folder_name(host: str) -> str:
 
 
 def _remove_ours(folder: Path) -> bool:
-    """Whether there was something of ours in `folder`, now gone. Raises InvalidInput."""
+    """Removes our files in `folder` and returns whether there were any. Raises InvalidInput."""
     try:
-        # hosts.toml first: without the CA that it names, it would only make pulls fail.
+        # hosts.toml first: without the CA that it names, pulls would fail.
         found = [file for name in (HOSTS, CA) if _is_ours(file := folder / name)]
         for file in found:
             file.unlink()
-        with suppress(OSError):  # somebody's other files stay, and the folder with them
+        with suppress(OSError):  # other files stay, and so does the folder
             remove_leftovers(folder)
             folder.rmdir()
     except OSError as error:
@@ -137,7 +137,7 @@ def _is_marked(folder: Path) -> bool:
 
 
 def _replace(file: Path, content: str) -> bool:
-    """Whether `file` held something else and was replaced. Raises OSError."""
+    """Replaces `file` if its content differs, and returns whether it did. Raises OSError."""
     if read_regular_file(file, _FILE_MAXIMUM) == content.encode():
         return False
     write_atomically(file, content.encode(), mode=_READABLE)
@@ -145,7 +145,7 @@ def _replace(file: Path, content: str) -> bool:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Lets every user enter `folder`, whatever the umask was. Raises OSError, for a symbolic link too."""
+    """Lets every user enter `folder`, regardless of the umask. Raises OSError, also for a symbolic link."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         os.fchmod(descriptor, _ENTERABLE)
@@ -154,7 +154,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _is_ours(file: Path) -> bool | None:
-    """None when there is no such file; False also for anything but a regular file. Raises OSError."""
+    """None if the file does not exist; False for anything but a regular file. Raises OSError."""
     if file.is_symlink() or (file.exists() and not file.is_file()):
         return False
     content = read_regular_file(file, len(_AUTHOR))

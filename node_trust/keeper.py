@@ -1,4 +1,4 @@
-"""Looks again and again, and writes what is different. What cannot be read changes nothing on the node."""
+"""Checks periodically and writes what changed. If the cluster cannot be read, nothing changes on the node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 15.0
 
 
 class TrustKeeper:
-    """`read` gives what the node is to trust."""
+    """`read` returns what the node must trust."""
 
     def __init__(
         self, read: Callable[[], Awaitable[Trust]], folder: HostsFolder, telemetry: NodeTrustMetrics, seconds: float = SECONDS
@@ -28,16 +28,16 @@ class TrustKeeper:
         self._problem = "nothing has been read yet"
 
     def failure(self) -> str:
-        """For readiness: "" once the node has what it is to trust. A later failure leaves that as it is."""
+        """For readiness: "" once the node's trust is configured. A later failure does not change that."""
         return "" if self._written else self._problem
 
     async def look(self) -> bool:
-        """Whether something had to be written. Raises AkuaError when it could not be read or written."""
+        """Updates the node and returns whether something was written. Raises AkuaError if reading or writing failed."""
         try:
             trust = await self._read()
             changed = self._folder.write(trust)
             for other in self._folder.remove_others():
-                logger.info("what was written for another host is gone", extra={"folder": str(other)})
+                logger.info("removed what was written for another host", extra={"folder": str(other)})
         except AkuaError as error:
             self._telemetry.node_trust_looks.labels("failed").inc()
             self._problem = str(error)
@@ -45,16 +45,16 @@ class TrustKeeper:
         self._telemetry.node_trust_looks.labels("written" if changed else "unchanged").inc()
         self._written, self._problem = True, ""
         if changed:
-            logger.info("containerd now asks %s", trust.server, extra={"folder": str(self._folder.path)})
+            logger.info("containerd now pulls through %s", trust.server, extra={"folder": str(self._folder.path)})
         return changed
 
     async def run(self) -> None:
         """Until cancelled."""
-        await keep(self._look, self._seconds, warning="this node's trust cannot be kept", logger=logger)
+        await keep(self._look, self._seconds, warning="this node's trust could not be updated", logger=logger)
 
     async def _look(self) -> Collection[str]:
         try:
             await self.look()
         except AkuaError as error:
-            return {f"{error}; what was written before stays" if self._written else str(error)}
+            return {f"{error}; the files written before stay in place" if self._written else str(error)}
         return ()

@@ -1,4 +1,4 @@
-"""What a node is to trust, as the cluster says it: the proxy's Service and the CA's ConfigMap, each read by its name."""
+"""What a node must trust, according to the cluster: the proxy's Service and the CA's ConfigMap, each read by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HTTPS = 443
 
 
 async def read_trust(objects: RawObjects) -> Trust:
-    """Raises StateError: not there, not allowed, not reachable, or not yet filled in."""
+    """Raises StateError if an object is missing, forbidden, unreachable or not filled in yet."""
     service = await _object(objects, SERVICE, PROXY_SERVICE)
     config_map = await _object(objects, CONFIG_MAP, CA_CONFIG_MAP)
     return Trust(server_of(service), bundle_of(config_map))
@@ -24,16 +24,16 @@ async def read_trust(objects: RawObjects) -> Trust:
 async def _object(objects: RawObjects, kind: RawKind, name: str) -> RawObject:
     found = await objects.find(kind, SYSTEM_NAMESPACE, name)
     if found is None:
-        raise NotFound(f"{kind.kind} {name} is not in {SYSTEM_NAMESPACE}: is the proxy installed?")
+        raise NotFound(f"{kind.kind} {name} does not exist in {SYSTEM_NAMESPACE}; check that the proxy is installed")
     return found
 
 
 def server_of(service: RawObject) -> str:
-    """``https://address[:port]`` of a Service. Raises StateUnavailable when it has none."""
+    """``https://address[:port]`` of a Service. Raises StateUnavailable if it has none."""
     spec = service.get("spec") or {}
     address = next(iter(spec.get("clusterIPs") or [spec.get("clusterIP") or ""]))
     if address in ("", "None"):
-        raise StateUnavailable(f"the Service {PROXY_SERVICE} has no cluster IP for nodes to go to; let it be no headless one")
+        raise StateUnavailable(f"the Service {PROXY_SERVICE} has no cluster IP; it must not be a headless Service")
     ports = [int(port["port"]) for port in spec.get("ports") or () if port.get("protocol", "TCP") == "TCP"]
     if not ports:
         raise StateUnavailable(f"the Service {PROXY_SERVICE} has no TCP port")
@@ -52,6 +52,6 @@ def bundle_of(config_map: RawObject) -> str:
     if not found:
         raise StateUnavailable(
             f"the ConfigMap {CA_CONFIG_MAP} has no certificate in {CA_ENTRY}: the webhook writes it when AKUA_CERTIFICATES is "
-            "managed; when external, put the bundle of their CA there"
+            "managed; if it is external, put the issuer's CA bundle there"
         )
     return bundle

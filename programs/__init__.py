@@ -1,1 +1,1 @@
-"""What runs for long: one composition root per program, and how a process starts, drains and stops."""
+"""The long-running programs: one composition root each, and how a process starts, drains and stops."""

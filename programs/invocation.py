@@ -1,4 +1,4 @@
-"""One invocation of `akua`: where its settings come from."""
+"""One invocation of `akua` and the sources of its settings."""
 
 from __future__ import annotations
 

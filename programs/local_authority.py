@@ -1,4 +1,4 @@
-"""Certificates for a machine without any: made on first start below a folder, renewed before they expire."""
+"""Certificates for a machine that has none: created in a folder on first start, renewed before they expire."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class LocalAuthority:
         return self.folder / "ca.crt"
 
     def issue(self, name: str, hosts: Sequence[str]) -> TlsFiles:
-        """Certificate and key `name` for `hosts`; those that are there are kept until they are about to expire.
+        """Certificate and key `name` for `hosts`; existing ones are kept until they are about to expire.
 
-        Raises InvalidInput when the folder cannot be used.
+        Raises InvalidInput if the folder cannot be used.
         """
         files = self._files(name)
         try:
@@ -41,7 +41,7 @@ class LocalAuthority:
             raise InvalidInput(
                 f"cannot be used: {getattr(error, 'strerror', None) or error}",
                 field=str(self.folder),
-                remedy="give certificates by settings, or another --folder",
+                remedy="name certificate files in the settings, or choose another --folder",
             ) from error
         return files
 

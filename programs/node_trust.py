@@ -1,4 +1,4 @@
-"""Node trust as a program: on every node of a cluster, so it loads little."""
+"""Node trust as a program. It runs on every node of a cluster, so it loads few modules."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class NodeTelemetry(NodeTrustMetrics, ProcessMetrics):
 
 
 def hosts_folder(settings: Settings) -> HostsFolder:
-    """What is kept on this node."""
+    """The folder that is kept up to date on this node."""
     return HostsFolder(Path(settings.containerd_config_path), settings.host)
 
 
 def keep_trust(settings: Settings) -> None:
-    """Looks and writes until SIGTERM. Raises InvalidSettings, StateUnavailable before it begins."""
+    """Checks and writes until SIGTERM. Raises InvalidSettings or StateUnavailable before it starts."""
     telemetry = NodeTelemetry()
     handler = configure_logging(settings.log_level, Redactor(), telemetry.log_drops.inc)
     try:
@@ -44,13 +44,13 @@ def keep_trust(settings: Settings) -> None:
 
 
 async def look_once(settings: Settings) -> bool:
-    """Whether something had to be written. Raises AkuaError."""
+    """Updates the node once and returns whether something was written. Raises AkuaError."""
     async with _keeper(settings, NodeTelemetry()) as keeper:
         return await keeper.look()
 
 
 def stay_ready(settings: Settings) -> None:
-    """Does nothing, and is ready, until SIGTERM."""
+    """Does nothing but report ready until SIGTERM."""
     asyncio.run(_operations(settings, Health(), NodeTelemetry()).run())
 
 
@@ -62,7 +62,7 @@ async def _keep(settings: Settings, telemetry: NodeTelemetry) -> None:
         keeping = asyncio.create_task(keeper.run(), name="node trust")
         try:
             folder = {"folder": str(hosts_folder(settings).path)}
-            await servers.run(lambda: logger.info("keeping this node's trust", extra=folder))
+            await servers.run(lambda: logger.info("keeping this node's trust up to date", extra=folder))
         finally:
             keeping.cancel()
             with suppress(asyncio.CancelledError):
@@ -71,7 +71,7 @@ async def _keep(settings: Settings, telemetry: NodeTelemetry) -> None:
 
 @asynccontextmanager
 async def _keeper(settings: Settings, telemetry: NodeTelemetry) -> AsyncIterator[TrustKeeper]:
-    # Not needed to say what is wrong with the settings, nor to take away what was written.
+    # Imported here because neither settings errors nor --remove need it.
     from node_trust.source import read_trust
     from registry_access.state.kubernetes.client.api import KubernetesApi
     from registry_access.state.kubernetes.client.raw_objects import RawObjects

@@ -1,4 +1,4 @@
-"""A serving process: ports first, then state, then the parts it was asked for, then traffic; and all of it back in reverse."""
+"""A serving process: it opens ports, then state, then the requested parts, then accepts traffic, and shuts down in reverse."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 PROXY, WEBHOOK = "proxy", "webhook"
 _CERTIFICATE_SECRETS = {PROXY: PROXY_CERTIFICATE, WEBHOOK: WEBHOOK_CERTIFICATE}
 _BODY_MAXIMUM = 128 * 1024  # of a request to the proxy: a token endpoint's form has 64 KiB at most, and says so itself
-# Its clients are few and have an address in common: a newcomer displaces the one that has been there longest.
+# It has few clients and they share an address: a newcomer displaces the oldest connection.
 _OPERATIONS_LIMITS = Limits(idle=30.0, stall=30.0, body_maximum=1024, connections=64, per_address=0)
 _RENEWAL_SECONDS = 3600.0
 _AUDIT_RETRY_SECONDS = 5.0
@@ -63,7 +63,7 @@ class DeferredApp:
 
 @dataclass(slots=True)
 class Process:
-    """`home` is where certificates of our own making go. `store`, `proxy_parts` and `sync` are there once it is running."""
+    """`home` is the folder for certificates that we create. `store`, `proxy_parts` and `sync` are set once it is running."""
 
     settings: Settings
     home: Path
@@ -81,7 +81,7 @@ class Process:
 
     @property
     def authority(self) -> LocalAuthority:
-        """The CA of certificates of our own making."""
+        """The CA of the certificates that we create."""
         return LocalAuthority(self.home / "tls")
 
     def stop(self) -> None:
@@ -95,7 +95,7 @@ class Process:
         webhook = WebhookApp(
             None, self.telemetry, api_servers=self._api_servers(), held_maximum=self.settings.admission_held_bytes
         )
-        # Ports first: one that is taken is said before a key is made or a database opened.
+        # Ports first: report one that is in use before creating a key or opening a database.
         self.servers = Servers(
             self._listeners(proxy, webhook),
             telemetry=self.telemetry,
@@ -136,12 +136,12 @@ class Process:
             await self.servers.run(lambda: self._started(started))
 
     async def _admission_audit(self, stack: AsyncExitStack) -> AdmissionAudit | None:
-        """Into the proxy's trail, or a trail that is shared over the network; a webhook on its own writes no file."""
+        """Records to the proxy's trail, or to one shared over the network; a standalone webhook writes no file."""
         trail: AuditTrail
         if self.proxy_parts:
             trail = self.proxy_parts.services.trail
         elif self.settings.audit_dsn.startswith("postgres"):
-            # The proxy, which cannot do without, makes the tables: Alembic would stay in the memory of every webhook.
+            # The proxy, which cannot run without them, creates the tables: Alembic would stay in the memory of every webhook.
             trail = sql_trail(self.settings.audit_dsn, writer=chain_name(self.settings.audit_writer), migrates=False)
             stack.push_async_callback(trail.stop)
             try:
@@ -217,7 +217,7 @@ class Process:
 
     def _limits(self) -> Limits:
         settings = self.settings
-        each = 2 * self.proxy + self.webhook  # descriptors: a pull holds a connection to its upstream as well
+        each = 2 * self.proxy + self.webhook  # descriptors: a pull also holds a connection to its upstream
         return Limits(
             head=settings.header_deadline,
             body=settings.body_deadline,
@@ -230,7 +230,7 @@ class Process:
         )
 
     def _tls(self, server: str, certificate: str, key: str) -> TlsFiles | None:
-        """Files that were given or, in a cluster, those that the Secret is written to."""
+        """The configured files or, in a cluster, those that the Secret is written to."""
         if certificate:
             return TlsFiles(Path(certificate), Path(key))
         if not self.settings.in_cluster or (server == PROXY and not self.settings.proxy_tls):
@@ -249,13 +249,13 @@ class Process:
         return self.authority.issue(WEBHOOK, tuple(dict.fromkeys((*WEBHOOK_NAMES, *([host] if host != "0.0.0.0" else [])))))  # noqa: S104
 
     async def _renew(self) -> None:
-        """The server takes up the new files by itself."""
+        """The server reloads new files by itself."""
         while True:
             await asyncio.sleep(_RENEWAL_SECONDS)
             await asyncio.to_thread(self._issue)
 
     def _refresh(self) -> None:
-        """Brings gauges up to date before they are read."""
+        """Updates gauges before they are read."""
         if self.store:
             self.telemetry.state_staleness.set(self.store.staleness())
             self.telemetry.state_problems.set(len(self.store.problems()))
@@ -278,7 +278,7 @@ class Process:
 
 
 async def _opened(trail: AuditTrail) -> None:
-    """A database that is away when a webhook starts holds up no pod: it is tried again until it is there."""
+    """An unavailable database does not block pods when a webhook starts: opening it is retried until it succeeds."""
     while True:
         await asyncio.sleep(_AUDIT_RETRY_SECONDS)
         with suppress(AuditUnavailable):

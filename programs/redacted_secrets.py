@@ -1,4 +1,4 @@
-"""Secret values kept out of the log."""
+"""Keeps secret values out of the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registry_access.runtime.logs.redaction import Redactor
 from registry_access.state.index import Change, ResourceIndex
 
 logger = logging.getLogger(__name__)
-# What our own lines are made of: a value like this would blank them, in everybody's log.
+# Words of our own log lines: a secret with such a value would blank them in everybody's log.
 _OURS = """
     akua allowed access audit admission answer blob blobs bytes certificate client cluster command connection containerd created
     credential credentials decision default deleted denied detail digest disabled enabled entitled error errors event events
@@ -29,16 +29,16 @@ _OURS = """
 
 
 def ordinary_words() -> frozenset[str]:
-    """The words that no secret value may blank."""
+    """The words that no secret value may redact."""
     said = (*Gate, *Reason, *Result, *Operation, *EventReason, *Kind)
     parts = (part for word in said for part in (word, *word.split("-")))
     return frozenset(part.casefold() for part in (*parts, *_OURS.split()))
 
 
 def redact_secrets(index: ResourceIndex, redactor: Redactor) -> None:
-    """Keeps the values behind credentials, and our own keys, out of the log: now and later, and only as long as they are there.
+    """Redacts the values behind credentials and our own keys from the log for as long as they exist.
 
-    Other Secrets are ignored: anybody who may write Secrets in a workspace could otherwise blank words in everybody's log.
+    Other Secrets are ignored: otherwise anyone who may write Secrets in a workspace could blank words in everybody's log.
     """
     _RedactedSecrets(index, redactor)
 
@@ -64,7 +64,7 @@ class _RedactedSecrets:
             self._redactor.forget(change.key)
 
     def _look_again(self, credential: RegistryCredential) -> None:
-        """At the Secrets that a credential names, or named."""
+        """Checks the Secrets that a credential names or used to name."""
         if credential.secret_name is None:
             return
         for secret in self._index.secrets_behind(credential.workspace, credential.secret_name):
@@ -72,7 +72,7 @@ class _RedactedSecrets:
 
     def _learn(self, secret: Secret) -> None:
         if not self._redactor.learn(secret.key, self._values(secret)):
-            logger.warning("%s has more values than the log is searched for", secret.key)
+            logger.warning("%s has more values than can be redacted from the log", secret.key)
 
     def _values(self, secret: Secret) -> Iterator[str]:
         ours = secret.metadata.namespace == SYSTEM_NAMESPACE

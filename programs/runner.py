@@ -1,4 +1,4 @@
-"""The programs that run for months: what is served, by which settings, on which event loop."""
+"""Runs the serving programs: what is served, with which settings, on which event loop."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def run_program(name: str, found: Invocation, **given: str) -> None:
     except AkuaError:
         raise
     except Exception:
-        logger.exception("the process cannot go on")
+        logger.exception("unexpected error; the process stops")
         raise
     finally:
         handler.close()
 
 
 def _started(process: Process) -> None:
-    """Says where, for a person who looks; programs read the log on standard output."""
+    """Prints the addresses for a person; programs read the log on standard output."""
     freeze_long_lived()
     schemes = {
         PROXY: "https" if process.settings.proxy_tls else "http",

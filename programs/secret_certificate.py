@@ -1,4 +1,4 @@
-"""A serving certificate out of a Secret, as the index has it: written where the server loads it, and loaded at once."""
+"""A serving certificate from a Secret in the index: written where the server loads it, and loaded at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class SecretCertificate:
     """`server` is the listener's name, `folder` private to this process.
 
-    Until the Secret is there a temporary certificate, which nobody trusts, holds its place, and `problem` says so. A Secret
-    that is spoilt or deleted later changes nothing: the last good certificate serves on.
+    Until the Secret exists, an untrusted temporary certificate takes its place and `problem` reports it. A Secret
+    that is damaged or deleted later changes nothing: the last good certificate stays in use.
     """
 
     def __init__(self, server: str, secret: str, folder: Path) -> None:
@@ -30,24 +30,24 @@ class SecretCertificate:
         self._secret = secret
         self._folder = LocalAuthority(folder)
         self._loaded: KeyPair | None = None
-        self._problem = f"Secret {SYSTEM_NAMESPACE}/{secret} is not there yet"
+        self._problem = f"Secret {SYSTEM_NAMESPACE}/{secret} does not exist yet"
         temporary = CertificateAuthority.new("Akua temporary CA", 1).issue(("localhost",), days=1)
         try:
             self.files = self._folder.write(server, temporary)
         except OSError as error:
-            remedy = "give another --folder, or certificates by settings"
+            remedy = "choose another --folder, or name certificate files in the settings"
             raise InvalidInput(f"cannot be used: {error.strerror}", field=str(folder), remedy=remedy) from error
 
     def problem(self) -> str:
-        """Why there is nothing to serve with; empty once there is."""
+        """Why there is no certificate to serve; empty once there is one."""
         return "" if self._loaded else self._problem
 
     def concern(self) -> str:
-        """Why an older certificate is served than the one that is there; empty when it is the same."""
-        return f"{self._problem}; the one before is still served" if self._loaded and self._problem else ""
+        """Why an older certificate is served than the Secret holds; empty if they are the same."""
+        return f"{self._problem}; the previous one is still served" if self._loaded and self._problem else ""
 
     def follow(self, index: ResourceIndex, load: Callable[[str], None]) -> Unsubscribe:
-        """Takes the certificate now, if it is there, and whenever it changes. Calls `load` with the server's name."""
+        """Reads the certificate now, if it exists, and on every change. Calls `load` with the server's name."""
 
         def changed(change: Change) -> None:
             if (change.key.namespace, change.key.name) == (SYSTEM_NAMESPACE, self._secret):
@@ -69,7 +69,7 @@ class SecretCertificate:
             self._folder.write(self._server, pair)
         except (OSError, ValueError) as error:
             self._problem = f"Secret {SYSTEM_NAMESPACE}/{self._secret} cannot be used: {error}"
-            logger.error("the %s certificate stays as it is: %s", self._server, self._problem)
+            logger.error("the %s certificate was not replaced: %s", self._server, self._problem)
             return
         self._loaded, self._problem = pair, ""
         load(self._server)

@@ -91,7 +91,7 @@ class Settings:
         500_000, count, "Pulls of one install a day, in one proxy, refilled steadily; each writes two records. 0: no limit."
     )
     pull_workspace_day: int = _setting(1_000_000, count, "The same for all installs of one workspace together.")
-    host: str = _setting("oci.akua.dev", host, "The name that images carry for the proxy, host[:port].")
+    host: str = _setting("oci.akua.dev", host, "The proxy's host name in image references, host[:port].")
     external_url: str = _setting(
         "",
         url,
@@ -201,24 +201,24 @@ class Settings:
 
     @property
     def in_cluster(self) -> bool:
-        """Whether the state, and with it certificates without files, is a cluster's."""
+        """Whether the state is in a cluster; certificates without files then are too."""
         return self.state == "kubernetes"
 
     @property
     def takes_unannotated(self) -> bool:
-        """Whether installs may go to namespaces that do not say so. Whoever may write a state folder owns all that is in it."""
+        """Whether installs may target namespaces without the annotation. The owner of a state folder owns everything in it."""
         return self.target_namespaces == "any" or (not self.target_namespaces and not self.in_cluster)
 
     @property
     def permitted_private_registries(self) -> tuple[str, ...]:
-        """`private_registries` without auto: a state directory is written by the administrator, a cluster by its tenants."""
+        """`private_registries` with auto resolved: the administrator writes a state directory, tenants write to a cluster."""
         return tuple(word for word in self.private_registries if word != AUTO) + (
             (ANY,) if AUTO in self.private_registries and not self.in_cluster else ()
         )
 
     @property
     def proxy_tls(self) -> bool:
-        """Whether the proxy speaks TLS itself."""
+        """Whether the proxy terminates TLS itself."""
         return bool(self.proxy_tls_certificate) or (self.in_cluster and not self.proxy_plain_http)
 
     @property
@@ -229,7 +229,7 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str], file: Path | None = None) -> Settings:
-    """Settings from a TOML `file` and `environment`, which wins. Raises InvalidSettings with every problem."""
+    """Settings from a TOML `file` and `environment`; the environment wins. Raises InvalidSettings with every problem."""
     problems: list[InvalidInput] = []
     given: dict[str, tuple[str, str]] = {}  # setting -> (where, value)
     known = {item.name: item for item in fields(Settings)}
@@ -287,10 +287,12 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
         certificate, key = getattr(settings, f"{server}_tls_certificate"), getattr(settings, f"{server}_tls_key")
         if bool(certificate) is not bool(key):
             missing = f"{server}_tls_{'key' if certificate else 'certificate'}"
-            problems.append(InvalidInput("is missing", field=PREFIX + missing.upper(), remedy="certificate and key go together"))
+            problems.append(InvalidInput("is missing", field=PREFIX + missing.upper(), remedy="set both certificate and key"))
     if settings.proxy_plain_http and settings.proxy_tls_certificate:
         problems.append(
-            InvalidInput("contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="give one of them")
+            InvalidInput(
+                "contradicts AKUA_PROXY_TLS_CERTIFICATE", field=PREFIX + "PROXY_PLAIN_HTTP", remedy="set only one of them"
+            )
         )
     api_servers_known = settings.webhook_client_ca_file or settings.webhook_token_file
     if settings.webhook_unverified == "refuse" and not api_servers_known:
@@ -331,7 +333,7 @@ def _contradictions(settings: Settings) -> list[InvalidInput]:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A setting as the documentation shows it."""
+    """A setting, as shown in the documentation."""
 
     name: str
     default: str
@@ -343,7 +345,7 @@ def _length(seconds: float) -> str:
 
 
 def described() -> list[Described]:
-    """Every setting with its default, for documentation and `--help`."""
+    """Every setting with its default, for the documentation and `--help`."""
     rows = []
     for item in fields(Settings):
         default = item.default if item.default is not MISSING else ""

@@ -1,4 +1,4 @@
-"""What the leader does beside the install sync in a cluster: it keeps certificates, and the proxy's rights to workspaces."""
+"""The leader's work in a cluster besides the install sync: certificates, and the proxy's rights to workspaces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 5.0
 
 
 def leader_chores(settings: Settings, store: StateStore) -> Mapping[str, Work]:
-    """By name; each goes on until it is cancelled. None for a folder."""
+    """The chores by name; each runs until cancelled. Empty for a folder."""
     if store.api is None:
         return {}
     objects = RawObjects(store.api)
@@ -43,12 +43,12 @@ def kept_secrets(settings: Settings) -> frozenset[str]:
 
 
 async def steadily(name: str, work: Work) -> None:
-    """Until cancelled. A bug in one piece of work must not hold up the others."""
+    """Repeats `work` until cancelled. An error in one chore must not stop the others."""
     while True:
         try:
             await work()
         except Exception:
-            logger.exception("%s failed in an unforeseen way; it begins again", name)
+            logger.exception("unexpected error in %s; restarting", name)
         await asyncio.sleep(_PAUSE_SECONDS)
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 
 class AkuaError(Exception):
-    """Root of every error this project raises on purpose. `str()` is fit for a person and holds no secret."""
+    """Root of every error that this project raises on purpose. `str()` is meant for people and contains no secret."""
 
 
 class InvalidInput(AkuaError):
@@ -102,7 +102,7 @@ class NotFound(StateError):
 
 
 class AlreadyExists(StateError):
-    """An object of that kind and name is there already."""
+    """An object of that kind and name already exists."""
 
 
 class Conflict(StateError):

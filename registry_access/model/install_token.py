@@ -1,7 +1,7 @@
 """The install token: long-lived, rotated, in the pull Secret of a target namespace; opens only the proxy.
 
-It binds the install's UID and token generation, so a token of an install that was deleted and made anew, or whose
-generation moved on, is refused although its signature is good.
+It binds the install's UID and token generation, so a token of an install that was deleted and created again, or whose
+generation has changed, is refused although its signature is valid.
 """
 
 from __future__ import annotations

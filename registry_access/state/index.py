@@ -1,7 +1,7 @@
 """The live in-memory view that every adapter feeds and every decision reads.
 
-One event loop owns it: reads are synchronous and consistent between two awaits. Lookups are by dictionary, so that thousands
-of installs and tens of thousands of grants cost a decision nothing.
+One event loop owns it: reads are synchronous and consistent between two awaits. Lookups use dictionaries, so that a decision
+takes the same time with thousands of installs and tens of thousands of grants.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ResourceIndex:
         return self._by_kind[key.kind].get(key)
 
     def of_kind(self, kind: Kind) -> Collection[Resource]:
-        """A live view: take a copy before awaiting."""
+        """A live view; copy it before awaiting."""
         return self._by_kind[kind].values()
 
     def install(self, workspace: str, name: str) -> Install | None:
@@ -141,9 +141,9 @@ class ResourceIndex:
         return sorted(self._workspaces)
 
     def workspace_problem(self, name: str) -> str:
-        """Why the namespace `name` is not a workspace, and the way out; "" when it is one.
+        """Why the namespace `name` is not a workspace, with a remedy; "" if it is one.
 
-        What is in such a namespace has no effect: no token is made for it, no pull is allowed, no grant is written.
+        Resources in such a namespace have no effect: no token is minted, no pull is allowed, no grant is written.
         """
         namespace = self.namespace(name)
         if name in RESERVED_NAMESPACES:
@@ -155,8 +155,8 @@ class ResourceIndex:
         if namespace.is_workspace:
             return ""
         return (
-            f"namespace {name} is not a workspace: it does not have the label {WORKSPACE_LABEL}=true; a cluster administrator "
-            f"can add it (kubectl label namespace {name} {WORKSPACE_LABEL}=true)"
+            f"namespace {name} is not a workspace: it does not have the label {WORKSPACE_LABEL}=true; ask a cluster "
+            f"administrator to add it (kubectl label namespace {name} {WORKSPACE_LABEL}=true)"
         )
 
     def subscribe(self, subscriber: Subscriber, kinds: Collection[Kind] | None = None) -> Unsubscribe:
@@ -217,7 +217,7 @@ class ResourceIndex:
                     subscriber(change)
                 except Exception:
                     # One part's bug must not keep a revocation from the others.
-                    logger.exception("a subscriber failed on a change of %s", change.key)
+                    logger.exception("unexpected error in a subscriber to changes of %s", change.key)
 
     def _list(self, resource: Resource) -> None:
         if isinstance(resource, RegistryCredential) and resource.secret_name is not None:

@@ -19,6 +19,6 @@ class StateMetrics(MetricSet):
             "akua_workspaces_unreadable", "Workspaces whose Secrets cannot be read, so that their pulls are refused."
         )
         self.events = self._counter(
-            "akua_events", "Events of installs and credentials: written, failed, dropped for want of room.", "result"
+            "akua_events", "Events of installs and credentials: written, failed, dropped because the queue was full.", "result"
         )
         self._expect(self.events, "written", "failed", "dropped")

@@ -93,7 +93,7 @@ async def test_an_install_that_is_gone_is_looked_for_everywhere(cluster: Control
     assert len(shown(out)) == 3
     assert "install shop is deleted" in err
     code, _, err = await akua(cluster, "install", "pods", "shpo")
-    assert (code, "there is blog" in err) == (1, True)
+    assert (code, "known: blog" in err) == (1, True)
 
 
 async def test_another_workspaces_install_of_that_name_is_another(cluster: ControlPlane) -> None:

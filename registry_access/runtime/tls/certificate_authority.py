@@ -85,7 +85,7 @@ def is_good(pair: KeyPair, issuer: bytes, hosts: Iterable[str], now: datetime.da
         certificate = x509.load_pem_x509_certificate(pair.certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
-        return False  # whatever is wrong with it, a new one mends
+        return False  # replace it whatever is wrong with it
     return (
         certificate.not_valid_before_utc <= now
         and certificate.not_valid_after_utc - now >= datetime.timedelta(days=RENEW_DAYS)

@@ -40,7 +40,7 @@ class FolderLeadership:
                 try:
                     await work()
                 except Exception:
-                    logger.exception("the leader's work failed, it begins again")
+                    logger.exception("unexpected error in the leader's work; restarting")
                 finally:
                     fcntl.flock(handle, fcntl.LOCK_UN)
                 await asyncio.sleep(_PAUSE_SECONDS)

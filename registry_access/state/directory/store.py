@@ -111,7 +111,7 @@ class DirectoryStore:
         return self._mirror.problems()
 
     async def start(self) -> None:
-        """Makes the folder if need be. Raises StateUnavailable when it cannot be used."""
+        """Makes the folder if need be. Raises StateUnavailable if it cannot be used."""
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._mirror.sidecars.make()
@@ -137,7 +137,7 @@ class DirectoryStore:
         async with self._lock.held():
             await self._look_at(key)
             if self._index.get(key) is not None:
-                raise AlreadyExists(f"{key} exists already")
+                raise AlreadyExists(f"{key} already exists")
             await self._write_new(key, wanted)
         return self._existing(key)
 
@@ -179,7 +179,7 @@ class DirectoryStore:
         async with self._lock.held():
             located = await self._editable(key)
             if uid and self._existing(key).metadata.uid != uid:
-                raise Conflict(f"{key} is another object of that name now")
+                raise Conflict(f"{key} was replaced by another object of the same name")
             text = remove_from_file(located.path, located.place)
             try:
                 if text:
@@ -215,7 +215,7 @@ class DirectoryStore:
         wanted = with_default_namespace(own_manifest(plain(manifest)))
         resource = resource_from_manifest(wanted)
         if resource is None:
-            raise InvalidManifest("not a kind that is kept here", field="kind", remedy="see docs/configuration.md")
+            raise InvalidManifest("not a kind that is stored here", field="kind", remedy="see docs/configuration.md")
         return wanted, resource.key
 
     async def _editable(self, key: Key) -> Located:
@@ -256,7 +256,9 @@ class DirectoryStore:
             return
         resource = resource_from_manifest(edited)
         if resource is None or resource.key != key:
-            raise InvalidManifest("an object's kind, namespace and name stay", field="metadata", remedy="create another one")
+            raise InvalidManifest(
+                "an object's kind, namespace and name cannot change", field="metadata", remedy="create another object"
+            )
         check_transition(self._index.get(key), resource)
         try:
             await self._write(located.path, edit_file(located.path, located.place, edit))

@@ -59,7 +59,7 @@ class FolderWatch:
         try:
             await asyncio.wait_for(self._first_proof.wait(), patience)
         except TimeoutError:
-            logger.warning("no change of the state folder %s is seen", self._root)
+            logger.warning("changes of the state folder %s are not being reported", self._root)
 
     async def stop(self) -> None:
         self._restart.set()
@@ -90,7 +90,7 @@ class FolderWatch:
         if not self._watch_began or silent < max(3 * self._interval, _STUCK_SECONDS):
             return
         if not self._watch_works and not self._poll:
-            logger.warning("the file system of %s reports no changes; it is polled instead", self._root)
+            logger.warning("the file system of %s reports no changes; polling it instead", self._root)
             self._poll = True
         self._watch_began = 0.0
         self._restart.set()
@@ -112,7 +112,7 @@ class FolderWatch:
                 ):
                     await self._take(batch)
             except Exception as error:
-                logger.warning("the watch of the state folder %s broke (%s); it is set up again", self._root, error)
+                logger.warning("the watch of the state folder %s failed (%s); setting it up again", self._root, error)
             if not self._restart.is_set():
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -123,7 +123,7 @@ class FolderWatch:
         try:
             await self._changed(None if whole else {path for path in paths if not path.name.startswith("heartbeat-")})
         except Exception as error:
-            logger.warning("a change of the state folder %s could not be taken in (%s); it is tried again", self._root, error)
+            logger.warning("a change of the state folder %s could not be read (%s); retrying", self._root, error)
             self._behind = True
             return
         if whole:

@@ -82,14 +82,14 @@ class LeaderElection:
             await asyncio.wait({task}, timeout=self._times.retry)
             if task.done():
                 if not task.cancelled() and (error := task.exception()) is not None:
-                    logger.error("the leader's work failed, it begins again", exc_info=error)
+                    logger.error("unexpected error in the leader's work; restarting", exc_info=error)
                 return
             began = time.monotonic()
             left = renewed + self._times.renew_deadline - began
             if left > 0 and await self._try(left):
                 renewed = began
             elif self._is_others() or time.monotonic() >= renewed + self._times.renew_deadline:
-                logger.warning("lease %s was lost; %s leads", self._name, self._holder() or "nobody")
+                logger.warning("lost lease %s; %s leads", self._name, self._holder() or "no process")
                 return
 
     async def _try(self, seconds: float) -> bool:
@@ -103,8 +103,8 @@ class LeaderElection:
             logger.warning("lease %s could not be taken or renewed: %s", self._name, error or "no answer in time")
             return False
         except Exception:
-            # Whatever it is: a process that asks no more would never lead again.
-            logger.exception("lease %s could not be taken or renewed, in an unforeseen way", self._name)
+            # On any error: a process that stops trying would never lead again.
+            logger.exception("unexpected error while taking or renewing lease %s; retrying", self._name)
             return False
 
     async def _take(self, seconds: float) -> bool:

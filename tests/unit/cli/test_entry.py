@@ -21,7 +21,7 @@ def akua(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_a_wrong_setting_ends_a_program_with_one_line(program: str) -> None:
     ended = akua(program, AKUA_STATE="cloud")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("akua: AKUA_STATE: 'cloud' is no state store")
+    assert ended.stderr.startswith("akua: AKUA_STATE: 'cloud' is not a state store")
 
 
 def test_the_settings_file_is_read(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_install_life(akua: Akua) -> None:
 def test_a_name_that_is_not_there_names_its_neighbours(akua: Akua) -> None:
     bought(akua)
     assert "known: shop" in akua("install", "revoke", "shpo").err
-    assert "there is storefront" in akua("product", "delete", "store").err
+    assert "known: storefront" in akua("product", "delete", "store").err
 
 
 def test_install_options_become_its_spec(akua: Akua) -> None:
@@ -159,7 +159,7 @@ def test_in_a_folder_there_is_no_cluster_to_ask_for_pods(akua: Akua) -> None:
     for command in (("install", "pods", "shop"), ("credential", "usage", "ghcr")):
         ran = akua(*command)
         assert (ran.code, ran.out) == (2, "")
-        assert "there is no cluster to ask for pods, state is in a folder" in ran.err
+        assert "cannot search for pods without a cluster: state is in a folder" in ran.err
 
 
 def test_an_install_of_a_product_that_is_not_there_is_created_with_a_warning(akua: Akua) -> None:

@@ -62,8 +62,8 @@ async def test_both_cas_of_a_rotation_are_handed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("api", "says"),
     [
-        (cluster(akua_ca={"data": {"ca.crt": CA}}), "Service akua-proxy is not in akua-system"),
-        (cluster(akua_proxy=service("10.96.0.7")), "ConfigMap akua-ca is not in akua-system"),
+        (cluster(akua_ca={"data": {"ca.crt": CA}}), "Service akua-proxy does not exist in akua-system"),
+        (cluster(akua_proxy=service("10.96.0.7")), "ConfigMap akua-ca does not exist in akua-system"),
         (cluster(akua_proxy=service("10.96.0.7"), akua_ca={}), "akua-ca has no certificate"),
         (cluster(akua_proxy=service("10.96.0.7"), akua_ca={"data": {"ca.crt": "junk"}}), "akua-ca has no certificate"),
         (cluster(akua_proxy=service("None"), akua_ca={"data": {"ca.crt": CA}}), "no cluster IP"),

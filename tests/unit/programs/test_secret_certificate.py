@@ -36,7 +36,7 @@ def test_there_is_something_to_bind_a_port_with_but_nothing_to_be_ready_with(tmp
     assert certificate.files.certificate.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
     assert certificate.files.key.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "tls").stat().st_mode & 0o777 == 0o700
-    assert certificate.problem() == "Secret akua-system/akua-proxy-tls is not there yet"
+    assert certificate.problem() == "Secret akua-system/akua-proxy-tls does not exist yet"
 
 
 def test_one_that_is_there_already_is_taken_at_once(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     said = str(caught.value)
     for word in (
         "did you mean host?",
-        "AKUA_STATE: 'etcd' is no state store",
+        "AKUA_STATE: 'etcd' is not a state store",
         "AKUA_HOST",
         "AKUA_EXTERNAL_URL",
         "AKUA_PROXY_ADDRESS",

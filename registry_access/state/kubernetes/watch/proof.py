@@ -34,8 +34,8 @@ from registry_access.state.kubernetes.watch.reflector import REFUSED, Reflector
 
 logger = logging.getLogger(__name__)
 _GRACE_SECONDS = 0.9
-# Whatever an API server, or what stands before it, answers: a proof that ended would have every pull refused for ever.
-_GOES_ON = "%s could not be proven current in an unforeseen way; it is tried again"
+# On any answer of an API server or a proxy before it: if the proof loop ended, every pull would be refused for good.
+_GOES_ON = "unexpected error while proving %s current; retrying"
 _GRACE_MAXIMUM = 8.0
 _KEEP_SECONDS = 3600  # heartbeats of replicas that are gone
 # The smallest valid object of each kind; no pod, host or registry can match what it names.

@@ -133,8 +133,8 @@ class Reflector:
                 self._failed(error)
                 wait = self._backoff.next()
             except Exception:
-                # Whatever it is: a watch that is not running is a revocation that is not felt.
-                logger.exception("the watch of %s failed in an unforeseen way; it begins again", self.scope)
+                # On any error: without a running watch, a revocation has no effect.
+                logger.exception("unexpected error in the watch of %s; restarting", self.scope)
                 self._version = ""
                 wait = self._backoff.next()
             await asyncio.sleep(wait)
