@@ -122,7 +122,7 @@ async def test_it_is_ready_once_written_and_a_failure_leaves_what_is_there(
         await task
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [("not allowed" in text, "gone again" in text) for text in warnings] == [(True, False), (False, True)]
-    assert "what was written before stays" in warnings[1]
+    assert "the files written before stay in place" in warnings[1]
     looks = {result: telemetry.node_trust_looks.labels(result)._value.get() for result in ("written", "unchanged", "failed")}
     assert looks["written"] == 2
     assert looks["failed"] >= 10
