@@ -93,25 +93,25 @@ def flag(value: str) -> bool:
 
 def level(value: str) -> str:
     if value.lower() not in ("debug", "info", "warning", "error"):
-        raise InvalidInput("is no log level", remedy="write debug, info, warning or error")
+        raise InvalidInput("is not a log level", remedy="write debug, info, warning or error")
     return value.lower()
 
 
 def state_location(value: str) -> str:
     if value != "kubernetes" and not re.fullmatch(r"directory:.+", value):
-        raise InvalidInput("is no state store", remedy="write directory:PATH or kubernetes")
+        raise InvalidInput("is not a state store", remedy="write directory:PATH or kubernetes")
     return value
 
 
 def certificates(value: str) -> str:
     if value not in ("managed", "external"):
-        raise InvalidInput("is neither managed nor external", remedy="write managed, or external where cert-manager does it")
+        raise InvalidInput("is neither managed nor external", remedy="write managed, or external if cert-manager issues them")
     return value
 
 
 def target_namespaces(value: str) -> str:
     if value not in ("any", "annotated"):
-        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated where workspaces must be let in")
+        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated if namespaces must name the workspaces they accept")
     return value
 
 
@@ -152,7 +152,7 @@ def unverified(value: str) -> str:
 
 def audit_location(value: str) -> str:
     if not re.match(r"(sqlite:///.|postgres(ql)?(\+[a-z0-9]+)?://.)", value):
-        raise InvalidInput("is no audit trail", remedy="write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+        raise InvalidInput("is not an audit trail DSN", remedy="write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
     return value
 
 

@@ -100,7 +100,7 @@ async def _search_cluster(
         search.problems.append(f"pods {where} could not be listed: {error}")
     if forbidden:
         shown = and_more(forbidden, _SHOWN)
-        search.problems.append(f"you may not list pods {where}, in {shown}: the right to list pods there is needed")
+        search.problems.append(f"you may not list pods {where}, in {shown}; ask for the right to list pods there")
 
 
 async def _list(api: Api, cluster: str, namespace: str, hosts: Collection[str], search: Search) -> bool:
