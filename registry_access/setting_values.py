@@ -111,7 +111,7 @@ def certificates(value: str) -> str:
 
 def target_namespaces(value: str) -> str:
     if value not in ("any", "annotated"):
-        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated if namespaces must name the workspaces they accept")
+        raise InvalidInput("is neither any nor annotated", remedy="write any, or annotated if namespaces must name workspaces")
     return value
 
 
