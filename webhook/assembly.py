@@ -130,5 +130,5 @@ async def until_shown(store: StateStore, key: Key) -> None:
     deadline = time.monotonic() + _SHOWN_SECONDS
     while store.index.get(key) is None:
         if time.monotonic() > deadline:
-            raise StateUnavailable(f"{key} was written and did not come back through the watch within {_SHOWN_SECONDS:g} s")
+            raise StateUnavailable(f"{key} was written but did not appear in the watch within {_SHOWN_SECONDS:g} s")
         await asyncio.sleep(0.02)

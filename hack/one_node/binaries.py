@@ -54,7 +54,7 @@ def build(names: Iterable[str]) -> None:
     """Builds what is neither in KUBEBUILDER_ASSETS nor cached. One build at a time for a user. Raises ClusterError."""
     names = list(names)
     if unknown := sorted(set(names) - set(PROGRAMS)):
-        raise ClusterError(f"no such program: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
+        raise ClusterError(f"unknown program: {', '.join(unknown)}; choose from {', '.join(PROGRAMS)}")
     if all(find(name) for name in names):
         return
     cache_folder().mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ class Cluster:
         daemon = self.daemons.find(name)
         if daemon is None or not daemon.command:
             known = ", ".join(one.name for one in self.daemons.all()) or "none: hack/cluster up"
-            raise ClusterError(f"no such part: {name}; there are {known}")
+            raise ClusterError(f"unknown part: {name}; choose from {known}")
         daemon.stop(kill=kill)
         self.daemons.start(name, daemon.command)
         certificates = self.folder / "certificates"
@@ -83,7 +83,7 @@ class Cluster:
     def load(self, archive: Path) -> None:
         """Puts the images of an OCI or Docker archive on the node. Raises ClusterError."""
         if not self.daemons.find("containerd"):
-            raise ClusterError("there is no node here: hack/cluster up")
+            raise ClusterError("no node runs here; start one with hack/cluster up")
         Containerd(self.folder, self.daemons).import_archive(archive)
 
     def _start(self, *, control_plane_only: bool, controllers: bool) -> None:

@@ -11,7 +11,7 @@ from registry_access.model.audit_event import AuditEvent, AuditOutcome, Result
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """An event with its outcome; None while it is under way, or for ever when the process died."""
+    """An event with its outcome. The outcome is None while the event is in progress, and stays None if the process died."""
 
     sequence: int
     event: AuditEvent
@@ -20,9 +20,9 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which rows, newest first. `since` and `until` are epoch milliseconds; "" and None do not filter.
+    """Selects rows, newest first. `since` and `until` are epoch milliseconds; "" and None do not filter.
 
-    `result` REFUSED also finds what the upstream refused, which is recorded as FAILED: both are a "no" to the person who asks.
+    `result` REFUSED also finds refusals by the upstream, which are recorded as FAILED: to the user both are refusals.
     """
 
     workspace: str = ""
@@ -65,7 +65,7 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes taken, bytes left (None: unknown), growth in bytes a day, and days until nothing is left (None: unknown)."""
+    """Bytes used, bytes left, growth in bytes per day, and days until the space runs out. None means unknown."""
 
     size: int
     free: int | None
@@ -81,7 +81,7 @@ class AuditTrail(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Writes what is still queued."""
+        """Writes the queued records."""
         ...
 
     async def begin(self, event: AuditEvent) -> None:
@@ -103,17 +103,17 @@ class AuditTrail(Protocol):
         ...
 
     def follow(self, query: AuditQuery) -> AsyncIterator[AuditRow]:
-        """Rows as their outcomes are committed, for ever; of several writers none is left out."""
+        """Rows as their outcomes are committed, without end and including every writer."""
         ...
 
     def lag(self) -> int:
-        """Outcomes queued and not yet committed."""
+        """The number of outcomes that are queued but not committed."""
         ...
 
     def problem(self) -> str:
-        """Why nothing can be committed now; "" when the last try succeeded."""
+        """Why nothing can be committed now; "" if the last attempt succeeded."""
         ...
 
     def room(self) -> Room | None:
-        """As it was last measured, within a minute or so; None before."""
+        """The latest measurement, about a minute old at most; None before the first."""
         ...

@@ -1,4 +1,4 @@
-"""What is measured of the audit trail by all that write to it."""
+"""Metrics of every writer to the audit trail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ class AuditMetrics(MetricSet):
     def __init__(self) -> None:
         super().__init__()
         self.audit_folded = self._counter(
-            "akua_audit_folded", "Records counted in a row with their like, because their source was beyond its budget.", "kind"
+            "akua_audit_folded", "Records counted in one row with similar ones because their source exceeded its budget.", "kind"
         )
         self._expect(self.audit_folded, "refusal", "admission")

@@ -1,4 +1,4 @@
-"""Opening the proxy's audit trail where it is somewhere else: a database may come up after us, as at the first apply."""
+"""Opens a remote audit trail for the proxy. The database may start after us, for example at the first apply."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Protocol
 from registry_access.model.errors import AuditUnavailable
 
 logger = logging.getLogger(__name__)
-# A proxy without a trail serves nothing, and ends before its start-up probe would: what is wrong is then its last word.
+# A proxy without a trail serves nothing. It exits before its start-up probe fails, so that its last log line is the cause.
 PROXY_PATIENCE = 90.0
 _SHORTEST, _LONGEST = 0.5, 10.0
 
 
 class Opened(Protocol):
-    """A trail, or what stands before it; `start` may be called again when it failed."""
+    """A trail or a wrapper of one. `start` may be called again after a failure."""
 
     async def start(self) -> None: ...
 
@@ -26,7 +26,7 @@ def is_remote(dsn: str) -> bool:
 
 
 async def open_trail(trail: Opened, patience: float) -> None:
-    """Starts `trail`, and tries again for `patience` seconds; 0: once. Raises AuditUnavailable."""
+    """Starts `trail`, retrying for `patience` seconds; 0 means a single attempt. Raises AuditUnavailable."""
     deadline, wait = time.monotonic() + patience, _SHORTEST
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Repeats: beyond a source's budget, like records become one row with a count, so that no source can fill the trail.
+"""Repeats: beyond a source's budget, similar records become one row with a count, so that no source can fill the trail.
 
 A full trail means that every pull is refused. Each source (an install, all unknown callers together, a namespace of admitted
-pods) is recorded one by one within its budget. What is beyond is held for at most FOLD_SECONDS and then recorded as one row for
+pods) is recorded one by one within its budget. Further records are held for at most FOLD_SECONDS and recorded as one row for
 each kind.
 """
 
@@ -21,7 +21,7 @@ from registry_access.model.errors import AuditUnavailable
 logger = logging.getLogger(__name__)
 FOLD_SECONDS = 60.0
 GROUP_SHARE = 10  # budgets of single sources that all sources of one group (a workspace's installs) have together
-SOURCES_MAXIMUM = 10_000  # with a budget of their own; the one that was quiet for longest is forgotten
+SOURCES_MAXIMUM = 10_000  # with their own budget; the one idle for longest is dropped
 KINDS_MAXIMUM = 500  # held at a time for one source's like; beyond, rows tell sources and reasons apart, and no images
 UNKNOWN = ("", "")  # the source of all callers without a valid token
 
@@ -83,21 +83,21 @@ class Repeats:
         self._task = asyncio.create_task(self._run(), name="audit repeats")
 
     async def stop(self) -> None:
-        """Writes what is held."""
+        """Writes the held records."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self.flush()
 
     async def record(self, source: Hashable, event: AuditEvent, outcome: AuditOutcome) -> None:
-        """Records it, or holds it to be counted with its like. Raises AuditUnavailable."""
+        """Records it, or holds it to be counted with similar records. Raises AuditUnavailable."""
         if self.takes(source):
             await self._trail.record(event, outcome)
         else:
             self.hold(source, event, outcome)
 
     def takes(self, source: Hashable) -> bool:
-        """Whether one more of `source` is recorded by itself.
+        """Whether one more record of `source` gets its own row.
 
         A source that is a pair belongs to the group that its first half names. A member may have as many installs as he likes,
         and tokens of deleted ones too: together they have a budget as well.
@@ -117,7 +117,7 @@ class Repeats:
         return budget
 
     def hold(self, source: Hashable, event: AuditEvent, outcome: AuditOutcome) -> None:
-        """Counts it with its like."""
+        """Counts it with similar records."""
         self._folded()
         coarse = (source, event.workspace, event.operation, outcome.result, outcome.gate, outcome.reason)
         key: Hashable = (*coarse, event.install, event.registry, event.repository, event.owner)
@@ -145,7 +145,7 @@ class Repeats:
                 if error.permanent:
                     logger.error("%d repeats could not be recorded: %s", each.count, error)
                     continue
-                logger.warning("repeats could not be recorded; trying again: %s", error)
+                logger.warning("repeats could not be recorded; retrying: %s", error)
                 if key in self._held:  # more came meanwhile
                     each.count += self._held[key].count
                 self._held[key] = each

@@ -9,8 +9,8 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Leadership(Protocol):
-    """Whoever leads runs the work; it is cancelled, and its end awaited, before anybody else can take it for lost."""
+    """The leader runs the work, which is cancelled and awaited before another process can take over."""
 
     async def lead(self, work: Work) -> None:
-        """Waits to be leader, runs `work` as long as that lasts, and begins again; until cancelled."""
+        """Waits to become leader, runs `work` while leading, and starts over, until cancelled."""
         ...

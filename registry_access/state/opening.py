@@ -79,4 +79,4 @@ def _directory_store(settings: Settings, *, watch: bool) -> StateStore:
 
 
 def _log_problem(problem: InvalidManifest) -> None:
-    logger.warning("a manifest cannot be used, what it last said is served: %s", problem)
+    logger.warning("a manifest cannot be used; its last good version still applies: %s", problem)

@@ -110,7 +110,7 @@ class KeyRing:
                 if self._keys is None:
                     self._seen = None
                     raise
-                logger.error("the last good signing keys are used: %s", error)
+                logger.error("using the last good signing keys: %s", error)
         if self._keys is None:
             raise InvalidInput("does not exist yet", field=f"Secret {SYSTEM_NAMESPACE}/{self._name}")
         return self._keys
@@ -137,7 +137,7 @@ class PublishedKeys:
             try:
                 self._keys = VerificationKeys.from_jwks(secret.data.get(_JWKS, b""))
             except InvalidInput as error:
-                logger.error("the last good public keys are used, %d of them: %s", len(self._keys.by_id), error)
+                logger.error("using the last %d good public keys: %s", len(self._keys.by_id), error)
         return self._keys
 
 
@@ -152,7 +152,7 @@ async def ensure_keys(store: StateStore, name: str) -> SigningKeys:
         except AlreadyExists:
             found = await store.read(key)
     if not isinstance(found, Secret):
-        raise StateError(f"{key} is no Secret")
+        raise StateError(f"{key} is not a Secret")
     return SigningKeys.from_secret(found)
 
 
@@ -179,7 +179,7 @@ async def rotate_keys(
     key = Key(Kind.SECRET, SYSTEM_NAMESPACE, name)
     found = await store.read(key)
     if not isinstance(found, Secret):
-        raise StateError(f"{key} is no Secret")
+        raise StateError(f"{key} is not a Secret")
     keys = SigningKeys.from_secret(found)
     if _age(keys, found, now) < if_older and ROTATE_ANNOTATION not in found.metadata.annotations:
         return keys

@@ -213,7 +213,7 @@ class WorkspaceSecrets:
             except AlreadyExists:  # somebody else adds a version now
                 continue
             return candidate
-        raise Conflict(f"secret {name} is being changed by others; try again")
+        raise Conflict(f"secret {name} is being changed concurrently; try again")
 
     async def _point_to(self, head: Secret, number: int) -> None:
         change = {"metadata": {"annotations": {CURRENT_VERSION_ANNOTATION: str(number)}}}

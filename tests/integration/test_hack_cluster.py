@@ -81,9 +81,9 @@ def test_a_part_is_restarted_as_it_was_and_keeps_what_it_had(folder: Path) -> No
     assert {name for name in before if before[name] != after[name]} == {"kube-apiserver", "etcd"}
     refused = hack_cluster("restart", folder, "nginx")
     assert refused.returncode == 1
-    assert refused.stderr == "hack/cluster: no such part: nginx; there are etcd, kube-apiserver\n"
+    assert refused.stderr == "hack/cluster: unknown part: nginx; choose from etcd, kube-apiserver\n"
     nowhere = hack_cluster("load", folder, "image.tar")
-    assert nowhere.stderr == "hack/cluster: there is no node here: hack/cluster up\n"
+    assert nowhere.stderr == "hack/cluster: no node runs here; start one with hack/cluster up\n"
 
 
 def test_a_pid_that_was_given_to_another_process_is_left_alone(folder: Path) -> None:

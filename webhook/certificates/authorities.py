@@ -169,7 +169,7 @@ def _spoilt() -> InvalidInput:
     return InvalidInput(
         "does not hold CAs; certificates are not renewed",
         field=f"Secret {SYSTEM_NAMESPACE}/{CA_SECRET}",
-        remedy="restore it, or delete it: a new CA is made then, and the old one trusted until its certificates are replaced",
+        remedy="restore it, or delete it: a new CA is made, and the old one stays trusted until its certificates are replaced",
     )
 
 

@@ -110,7 +110,7 @@ class CertificateKeeper:
             made = Authorities.first(now, self._times, _issuers(ours))
             await self._publish(made, secrets)
             await self._store.create(_manifest(CA_SECRET, AUTHORITY_TYPE, made.to_data()))
-            logger.info("a CA was made: Secret %s/%s", SYSTEM_NAMESPACE, CA_SECRET)
+            logger.info("created a CA: Secret %s/%s", SYSTEM_NAMESPACE, CA_SECRET)
             return made
         present = Authorities.from_data(found.data)
         requested = ROTATE_ANNOTATION in found.metadata.annotations
@@ -143,7 +143,7 @@ class CertificateKeeper:
         elif entries:
             await self._write(found, entries)
         if CERTIFICATE_ENTRY in entries:
-            logger.info("a certificate was made: Secret %s/%s", SYSTEM_NAMESPACE, name)
+            logger.info("created a certificate: Secret %s/%s", SYSTEM_NAMESPACE, name)
 
     async def _hosts(self, name: str) -> Sequence[str]:
         if name == WEBHOOK_CERTIFICATE:
@@ -159,7 +159,7 @@ class CertificateKeeper:
         if CA_ENTRY in secret.data and has_only_our_authorities(secret.data[CA_ENTRY]):
             patch["data"] = {CA_ENTRY: None}  # it came with our certificate, and does not vouch for theirs
         released = await self._store.patch(secret.key, patch, resource_version=secret.metadata.resource_version)
-        logger.info("%s holds a certificate that was not made here; it is left to whoever put it there", secret.key)
+        logger.info("%s holds a certificate from another issuer; leaving it unchanged", secret.key)
         return released if isinstance(released, Secret) else secret
 
     async def _find(self, name: str) -> Secret | None:

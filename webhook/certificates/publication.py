@@ -1,4 +1,4 @@
-"""Telling everybody whom to trust: the ConfigMap `akua-ca`, and the caBundle of every webhook of ours."""
+"""Publishes the trusted CAs: in the ConfigMap `akua-ca` and in the caBundle of each of our webhooks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Publication:
             return
         metadata = {"name": CA_CONFIG_MAP, "namespace": SYSTEM_NAMESPACE, "labels": LABELS}
         await self._objects.apply(CONFIG_MAP, {"metadata": metadata, "data": {CA_ENTRY: text}}, manager=CERTIFICATE_MANAGER)
-        logger.info("the CA bundle was published in ConfigMap %s/%s", SYSTEM_NAMESPACE, CA_CONFIG_MAP)
+        logger.info("published the CA bundle in ConfigMap %s/%s", SYSTEM_NAMESPACE, CA_CONFIG_MAP)
 
     async def webhooks(self, bundle: bytes) -> None:
         """Writes nothing but caBundle: some platforms add selectors of their own. A configuration that is absent stays so."""
@@ -45,4 +45,4 @@ class Publication:
                 operations.append({"op": "add", "path": f"/webhooks/{place}/clientConfig/caBundle", "value": wanted})
         if operations:
             await self._objects.patch(MUTATING_WEBHOOKS, "", name, operations, manager=CERTIFICATE_MANAGER)
-            logger.info("the caBundle of MutatingWebhookConfiguration %s was written", name)
+            logger.info("wrote the caBundle of MutatingWebhookConfiguration %s", name)

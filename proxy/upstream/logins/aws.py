@@ -48,7 +48,7 @@ _JSON = "application/x-amz-json-1.1"
 
 
 class AwsLogin:
-    """Keys from the secret, or the proxy's own AWS identity when it has none and `own_identity` is true."""
+    """Uses the keys in the secret, or the proxy's own AWS identity if the secret has none and `own_identity` is true."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class AwsLogin:
         if values.get("access_key_id"):
             return Credentials(values["access_key_id"], values["secret_access_key"], values.get("session_token"))
         if self._registry not in PUBLIC_REGISTRIES and not PRIVATE_REGISTRY.fullmatch(self._registry):
-            # The password would go to whatever host a workspace writes down.
+            # Otherwise the password would go to any host that a workspace names.
             raise LoginFailed(
                 f"{self._registry} is not an Amazon ECR registry, and gets no password of the proxy's own AWS identity; put keys "
                 "into the secret"
@@ -98,7 +98,7 @@ class AwsLogin:
         except BotoCoreError as error:
             raise LoginFailed(f"the proxy's own AWS identity cannot be used: {error}") from error
         if found is None:
-            raise LoginFailed("the secret holds no AWS keys, and the proxy has no AWS identity of its own")
+            raise LoginFailed("the secret holds no AWS keys and the proxy has no AWS identity")
         return found
 
 

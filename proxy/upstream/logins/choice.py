@@ -1,4 +1,4 @@
-"""Which login goes with a credential: by its type, and by the registry's host where the type leaves a choice."""
+"""Chooses the login for a credential by its type and, if several fit, by the registry's host."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def choose_login(
     except KeyError as error:
         raise LoginFailed(f"the secret of credential {credential.metadata.name} lacks {error.args[0]}") from None
     raise LoginFailed(
-        f"credential {credential.metadata.name} states an unknown login {kind!r}; known are {', '.join(LOGIN_KINDS)}"
+        f"credential {credential.metadata.name} names an unknown login {kind!r}; use one of {', '.join(LOGIN_KINDS)}"
     )

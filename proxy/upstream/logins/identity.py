@@ -1,4 +1,4 @@
-"""What a login gives: a user name and password, a token to present as it is, or nobody."""
+"""The result of a login: a user name and password, a static token, or anonymous access."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class UserPassword:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no text may repeat."""
+        """The values that must never appear in any text."""
         return (self.password,)
 
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """Presented to the registry as it is."""
+    """Sent to the registry unchanged."""
 
     token: str = field(repr=False)
     lifetime: float | None = None
@@ -43,7 +43,7 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Nobody: public repositories only."""
+    """Anonymous: public repositories only."""
 
     lifetime: None = None
     header: str = ""
@@ -57,5 +57,5 @@ class Login(Protocol):
     """One kind of login, made for one secret version."""
 
     async def identity(self) -> Identity:
-        """Logs in where that takes a request. Raises LoginFailed, UpstreamUnreachable, UpstreamTimeout, RateLimited."""
+        """Logs in, if that takes a request. Raises LoginFailed, UpstreamUnreachable, UpstreamTimeout, RateLimited."""
         ...

@@ -41,5 +41,5 @@ class Recovery:
         except (SQLAlchemyError, OSError, TimeoutError):
             return False
         self._writer.recovered()
-        logger.info("the audit trail can be written again")
+        logger.info("the audit trail is writable again")
         return True

@@ -35,7 +35,7 @@ class Sealer:
             except IntegrityError:
                 continue  # another process was faster
             except (SQLAlchemyError, OSError) as error:
-                logger.warning("the audit trail could not be sealed; trying again: %s", type(error).__name__)
+                logger.warning("the audit trail could not be sealed; retrying: %s", type(error).__name__)
 
     async def seal(self) -> int:
         """Names what moved since the seal before the newest, and returns how many chains that is.

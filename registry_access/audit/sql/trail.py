@@ -84,7 +84,7 @@ class SqlAuditTrail:
         if not ready:
             await self.stop()
             raise AuditUnavailable(
-                "the audit trail's tables are not made yet, or belong to another release; the proxy makes them"
+                "the audit trail's tables do not exist yet, or belong to another release; the proxy creates them"
             )
         self._writer = ChainWriter(self._writing, self._writer_name)
         self._writer.start()
@@ -196,7 +196,7 @@ class SqlAuditTrail:
             try:
                 await self._as_owner(make_indexes_meanwhile)
             except (SQLAlchemyError, OSError) as error:
-                logger.warning("the audit trail's indexes could not be made; trying again: %s", reason_of(error))
+                logger.warning("the audit trail's indexes could not be created; retrying: %s", reason_of(error))
             else:
                 return
             await asyncio.sleep(_INDEX_RETRY_SECONDS)

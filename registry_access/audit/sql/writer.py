@@ -1,4 +1,4 @@
-"""The one writer: everything that waits is committed together (group commit), in the order in which it came."""
+"""The single writer: commits all waiting records together (group commit), in order of arrival."""
 
 from __future__ import annotations
 
@@ -82,23 +82,23 @@ class ChainWriter:
         return sum(1 for pending in self._queue if pending.done is None)
 
     def problem(self) -> str:
-        """Why nothing can be written now; "" while the last try succeeded."""
+        """Why nothing can be written now; "" if the last attempt succeeded."""
         if self._failing_since is None:
             return ""
-        return f"the audit trail cannot be written for {time.monotonic() - self._failing_since:.0f} s: {self._problem}"
+        return f"the audit trail has not been writable for {time.monotonic() - self._failing_since:.0f} s: {self._problem}"
 
     def failing_milliseconds(self) -> int:
-        """For how long nothing could be written; 0 while the last try succeeded."""
+        """How long writing has been failing, in seconds; 0 if the last attempt succeeded."""
         return 0 if self._failing_since is None else int((time.monotonic() - self._failing_since) * 1000)
 
     def recovered(self) -> None:
-        """Somebody else's transaction was committed."""
+        """Notes that another transaction was committed."""
         self._failing_since = None
         self._wake.set()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction of somebody else's, between two batches."""
+        """Runs another transaction between two batches."""
         async with self._connected, self._engine.begin() as connection:
             yield connection
 
@@ -138,7 +138,7 @@ class ChainWriter:
                     await self._commit(batch)
             except Exception as error:
                 if not isinstance(error, SQLAlchemyError | OSError | TimeoutError):
-                    logger.exception("unexpected error in the audit writer; trying again")
+                    logger.exception("unexpected error in the audit writer; retrying")
                 self._head = None
                 self._fail(batch, error)
                 if self._stopping:
@@ -197,7 +197,7 @@ class ChainWriter:
                 self.dropped += 1
                 logger.error("record %s (%s) cannot be written: %s", item.event_id, item.kind, reason_of(error))
                 if item.done and not item.done.done():
-                    item.done.set_exception(AuditUnavailable("the audit trail does not take this record", permanent=True))
+                    item.done.set_exception(AuditUnavailable("the database refuses this audit record", permanent=True))
 
     async def _insert(self, batch: list[Pending]) -> None:
         async with self._engine.begin() as connection:
@@ -262,7 +262,7 @@ def outcome_record(outcome: AuditOutcome, labels: Mapping[str, object] | None = 
 
 
 def reason_of(error: BaseException) -> str:
-    """A database's complaint in one line, without the statement and its values."""
+    """A database error in one line, without the statement and its values."""
     origin = getattr(error, "orig", None) or error
     if isinstance(origin, TimeoutError):
         return "the database did not answer in time"

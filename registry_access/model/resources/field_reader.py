@@ -106,7 +106,7 @@ class FieldReader:
         seen: set[T] = set()
         for index, value in enumerate(values):
             if value in seen:
-                raise self._origin.invalid((*self._path, name, index), f"{texts[index]!r} is there twice", "remove one")
+                raise self._origin.invalid((*self._path, name, index), f"{texts[index]!r} is listed twice", "remove one")
             seen.add(value)
         return values
 

@@ -184,7 +184,7 @@ class _Builder:
                 raise self._problem(name_node, "a field's name is a merge key or not text")
             name = name_node.value
             if name in built:
-                raise self._problem(name_node, f"the field {name} is there twice")
+                raise self._problem(name_node, f"the field {name} appears twice")
             self._lines[(*path, name)] = name_node.start_mark.line + 1
             built[name] = self.value(value_node, (*path, name))
         return built

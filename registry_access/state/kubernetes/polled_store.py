@@ -103,7 +103,7 @@ class PolledStore:
     def _refuse_while_down(self) -> None:
         left = self._down_until - time.monotonic()
         if left > 0:
-            raise StateUnavailable(f"{self._down_because}; tried again in {left:.0f} s")
+            raise StateUnavailable(f"{self._down_because}; retrying in {left:.0f} s")
 
     def _down(self, error: Exception) -> StateUnavailable:
         self._down_because = str(error) or why(error)

@@ -128,4 +128,4 @@ class SnapshotStore(KubernetesStore):
 
     def _remedy(self, error: Exception) -> str:
         forbidden = isinstance(error, Unavailable) and error.status == _FORBIDDEN
-        return "; name a workspace of yours with --workspace" if forbidden and not self._workspace else ""
+        return "; pass one of your workspaces with --workspace" if forbidden and not self._workspace else ""

@@ -226,7 +226,7 @@ class KubernetesStore:
         try:
             body = await self.api.request("PATCH", object_path(key), body=wanted, query=query, content_type=APPLY_PATCH)
         except Conflict as error:
-            raise AlreadyExists(f"{key} was made by another process") from error
+            raise AlreadyExists(f"{key} was created by another process") from error
         return self._resource(body, key)
 
     def _wanted(self, manifest: Manifest) -> tuple[dict[str, Any], Key]:
@@ -238,7 +238,7 @@ class KubernetesStore:
     def _resource(self, body: dict[str, Any], key: Key) -> Resource:
         resource = resource_from_manifest(body, source=str(key), strict=False)
         if resource is None:
-            raise StateUnavailable(f"the API server answered with something else than {key}")
+            raise StateUnavailable(f"the API server answered with an object other than {key}")
         return resource
 
     def _counted(self) -> list[Reflector]:

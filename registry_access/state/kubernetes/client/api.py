@@ -107,7 +107,7 @@ class KubernetesApi:
         except _TRANSPORT_ERRORS as error:
             raise _unreachable(error) from error
         except ValueError as error:
-            raise Unavailable("the API server's answer has no Date") from error
+            raise Unavailable("the API server's answer has no Date header") from error
 
     async def pages(self, scope: Listed, *, accept: str = JSON, whole: bool = False) -> AsyncIterator[dict[str, Any]]:
         """A consistent list (no resourceVersion asked for), by pages of 500 (Secrets with their values: 10) unless `whole`.
@@ -159,9 +159,9 @@ class KubernetesApi:
         except _TRANSPORT_ERRORS as error:
             raise _unreachable(error) from error
         except orjson.JSONDecodeError as error:
-            raise Unavailable("the API server answered with something that is not JSON") from error
+            raise Unavailable("the API server's answer is not JSON") from error
         if not isinstance(answer, dict):
-            raise Unavailable("the API server answered with something other than a JSON object")
+            raise Unavailable("the API server's answer is not a JSON object")
         return answer
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:

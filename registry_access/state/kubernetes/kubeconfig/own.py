@@ -41,7 +41,7 @@ async def kubeconfig_access(environment: Mapping[str, str]) -> ClusterAccess:
     try:
         documents = [(file.parent, yaml.safe_load(file.read_bytes()) or {}) for file in files if file.is_file()]
         if not documents:
-            raise ValueError("there is no such file; set KUBECONFIG")
+            raise ValueError("the file does not exist; set KUBECONFIG")
         chosen = _named(documents, "context", _current_context(documents))
         cluster = _named(documents, "cluster", chosen.values.get("cluster"))
         user = _named(documents, "user", chosen.values["user"]) if chosen.values.get("user") else _Entry({}, Path())
@@ -63,7 +63,7 @@ def _current_context(documents: Sequence[tuple[Path, Any]]) -> str:
 def _named(documents: Sequence[tuple[Path, Any]], kind: str, name: object) -> _Entry:
     """Of several files the first that has the name wins, as with kubectl."""
     if not name:
-        raise ValueError("no context is current; `kubectl config use-context` sets one")
+        raise ValueError("no context is current; run `kubectl config use-context`")
     for folder, document in documents:
         entries = document.get(f"{kind}s") if isinstance(document, Mapping) else None
         for entry in entries if isinstance(entries, list) else ():
