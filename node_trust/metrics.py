@@ -11,6 +11,6 @@ class NodeTrustMetrics(MetricSet):
     def __init__(self) -> None:
         super().__init__()
         self.node_trust_looks = self._counter(
-            "akua_node_trust_looks", "Looks at what this node is to trust: written, unchanged or failed.", "result"
+            "akua_node_trust_looks", "Checks of this node's containerd configuration: written, unchanged or failed.", "result"
         )
         self._expect(self.node_trust_looks, "written", "unchanged", "failed")

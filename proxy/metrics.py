@@ -21,43 +21,56 @@ class ProxyMetrics(StateMetrics, AuditMetrics):
         self._limited: set[tuple[str, str]] = set()
         self.pulls = self._counter("akua_pulls", "Requests for registry content.", "operation", "result")
         self.refusals = self._counter("akua_refusals", "Requests that a gate refused.", "gate", "reason")
-        self.challenges = self._counter("akua_challenges", "Requests without credentials that were answered with the challenge.")
-        self.bytes = self._counter("akua_sent_bytes", "Bytes of registry content sent to clients.")
-        self.pull_seconds = self._histogram("akua_pull_seconds", "Seconds from request to the end of the answer.", "operation")
-        self.tokens = self._counter("akua_tokens", "Answers of the token endpoint.", "result", "reason")
-        self.streams_open = self._gauge("akua_streams_open", "Answers being streamed now.")
-        self.documents_waited = self._counter(
-            "akua_large_documents_waited", "Manifests and lists beyond 1 MiB that waited for another one of their workspace."
+        self.challenges = self._counter(
+            "akua_challenges", "Requests without credentials, answered with an authentication challenge."
         )
-        self.streams_cut = self._counter("akua_streams_cut", "Streams cut because a gate no longer passes.", "reason")
-        self.upstream_seconds = self._histogram("akua_upstream_seconds", "Seconds until an upstream's headers.", "registry")
-        self.upstream_answers = self._counter("akua_upstream_answers", "Answers of upstreams.", "registry", "status")
-        self.upstream_failures = self._counter("akua_upstream_failures", "Upstreams that gave no answer.", "registry")
+        self.bytes = self._counter("akua_sent_bytes", "Bytes of registry content sent to clients.")
+        self.pull_seconds = self._histogram(
+            "akua_pull_seconds", "Seconds from the request to the end of the response.", "operation"
+        )
+        self.tokens = self._counter("akua_tokens", "Responses of the token endpoint.", "result", "reason")
+        self.streams_open = self._gauge("akua_streams_open", "Responses being streamed now.")
+        self.documents_waited = self._counter(
+            "akua_large_documents_waited", "Manifests and lists over 1 MiB that waited for another one of the same workspace."
+        )
+        self.streams_cut = self._counter("akua_streams_cut", "Streams cut because a gate no longer passed.", "reason")
+        self.upstream_seconds = self._histogram(
+            "akua_upstream_seconds", "Seconds until an upstream sent its headers.", "registry"
+        )
+        self.upstream_answers = self._counter("akua_upstream_answers", "Responses of upstreams.", "registry", "status")
+        self.upstream_failures = self._counter(
+            "akua_upstream_failures", "Requests to which an upstream gave no response.", "registry"
+        )
         self.upstream_circuits = self._counter(
-            "akua_upstream_circuits_opened", "Registries left alone after failures in a row, for one credential.", "registry"
+            "akua_upstream_circuits_opened",
+            "Times that a registry was not contacted for a while after consecutive failures with one credential.",
+            "registry",
         )
         self.upstream_rate_limit_remaining = self._gauge(
-            "akua_upstream_rate_limit_remaining", "Pulls left, as the upstream last said.", "registry", "credential"
+            "akua_upstream_rate_limit_remaining", "Remaining pulls, as last reported by the upstream.", "registry", "credential"
         )
         self.credential_expiry = self._gauge(
             "akua_credential_expiry_timestamp_seconds",
-            "When a registry credential's secret ends upstream, where spec.expiresAt says so.",
+            "When a registry credential's secret expires upstream, from spec.expiresAt.",
             "workspace",
             "credential",
         )
-        self.audit_failures = self._counter("akua_audit_failures", "Requests refused because nothing could be committed.")
+        self.audit_failures = self._counter(
+            "akua_audit_failures", "Requests refused because the audit trail could not be written."
+        )
         self.audit_skipped = self._counter(
-            "akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded one by one."
+            "akua_audit_skipped", "Refusals of unknown callers beyond the rate that is recorded individually."
         )
         self.audit_bytes = self._gauge("akua_audit_bytes", "Size of the audit trail in the database.")
         self.audit_free_bytes = self._gauge(
-            "akua_audit_free_bytes", "Room that is left for the audit trail: of its volume, or of AKUA_AUDIT_CAPACITY."
+            "akua_audit_free_bytes", "Bytes left for the audit trail, on its volume or within AKUA_AUDIT_CAPACITY."
         )
         self.audit_days_left = self._gauge(
-            "akua_audit_days_left", "Days until that room is used up, at the growth of the last 24 hours; 9999 for longer."
+            "akua_audit_days_left",
+            "Days until the audit trail has no space left, at the growth of the last 24 hours; at most 9999.",
         )
         self.audit_room(0, None, None)
-        self.audit_lag = self._gauge("akua_audit_lag_records", "Outcomes queued and not yet committed.")
+        self.audit_lag = self._gauge("akua_audit_lag_records", "Pull outcomes queued and not yet committed.")
         for gate, reasons in REASONS.items():
             for reason in reasons:
                 self.refusals.labels(str(gate), str(reason))

@@ -146,7 +146,7 @@ def pem_file(value: str) -> str:
 
 def unverified(value: str) -> str:
     if value not in ("answer", "refuse"):
-        raise InvalidInput("is neither answer nor refuse", remedy="write answer, or refuse where every API server is known")
+        raise InvalidInput("is not answer or refuse", remedy="write answer, or refuse if every API server presents a credential")
     return value
 
 

@@ -65,37 +65,43 @@ class Settings:
     audit_owner_dsn: str = _setting(
         "",
         text,
-        "The same PostgreSQL database as the role that owns the tables, which migrates them; empty: AKUA_AUDIT_DSN does.",
+        "The same PostgreSQL database, as the role that owns the tables and migrates them. Default: AKUA_AUDIT_DSN.",
         secret=True,
     )
     audit_writer: str = _setting(
-        "local", text, "The name of this process in the audit trail; each start adds a suffix and begins a chain of its own."
+        "local", text, "The name of this process in the audit trail. Each start adds a suffix and begins a new chain."
     )
     audit_capacity: int = _setting(
-        0, size, "Bytes that the audit database may take, such as 50GiB, where it is not a file; 0: unknown, nothing warns."
+        0, size, "The size that a PostgreSQL audit database may reach, such as 50GiB. 0: unknown, no warning."
     )
     audit_install_rate: float = _setting(
-        0.5, rate, "Refusals of one install recorded one by one, a second, beyond its first 100; more are one row with a count."
+        0.5,
+        rate,
+        "Refusals of one install recorded individually per second, after its first 100. Further ones share a row with a count.",
     )
     audit_stranger_rate: float = _setting(
-        10.0, rate, "Refusals of all unknown callers recorded one by one, a second, beyond the first 200."
+        10.0, rate, "Refusals of all unknown callers recorded individually per second, after the first 200."
     )
     audit_admission_rate: float = _setting(
-        10.0, rate, "Admissions of one namespace recorded one by one, a second, beyond the first 1,000."
+        10.0, rate, "Admissions of one namespace recorded individually per second, after the first 1,000."
     )
     pull_install_rate: float = _setting(
-        200.0, rate, "Pulls (requests) of one install a second, in one proxy; 20 seconds' worth may come at once. 0: no limit."
+        200.0, rate, "Pulls (requests) per second of one install, in each proxy. Bursts may be 20 times as large. 0: no limit."
     )
-    pull_workspace_rate: float = _setting(1000.0, rate, "The same for all installs of one workspace together.")
+    pull_workspace_rate: float = _setting(
+        1000.0, rate, "Pulls per second of all installs of one workspace together, in each proxy. 0: no limit."
+    )
     pull_install_day: int = _setting(
-        500_000, count, "Pulls of one install a day, in one proxy, refilled steadily; each writes two records. 0: no limit."
+        500_000, count, "Pulls per day of one install, in each proxy, refilled steadily. Each writes two records. 0: no limit."
     )
-    pull_workspace_day: int = _setting(1_000_000, count, "The same for all installs of one workspace together.")
-    host: str = _setting("oci.akua.dev", host, "The proxy's host name in image references, host[:port].")
+    pull_workspace_day: int = _setting(
+        1_000_000, count, "Pulls per day of all installs of one workspace together, in each proxy. 0: no limit."
+    )
+    host: str = _setting("oci.akua.dev", host, "The proxy's host[:port] in image names.")
     external_url: str = _setting(
         "",
         url,
-        "Where clients reach the proxy; the token endpoint's realm. Default: https:// and the host (a loopback host: http://).",
+        "The proxy's URL for clients and its token endpoint. Default: https://AKUA_HOST (http:// for loopback).",
     )
     proxy_address: Address = _setting(_PROXY, address, "Where the proxy listens.")
     webhook_address: Address = _setting(_WEBHOOK, address, "Where the admission webhook listens, with TLS.")
@@ -103,70 +109,76 @@ class Settings:
     certificates: str = _setting(
         "managed",
         certificates,
-        "In a cluster, who writes the Secrets that certificates are served from: managed (we do) or external (cert-manager).",
+        "In a cluster, who writes the serving certificates' Secrets: managed (the leader) or external (such as cert-manager).",
     )
     proxy_plain_http: bool = _setting(
-        False, flag, "In a cluster, the proxy speaks plain HTTP, behind an ingress that ends TLS; else Secret akua-proxy-tls."
+        False,
+        flag,
+        "In a cluster, serve plain HTTP behind an ingress that terminates TLS, instead of using Secret akua-proxy-tls.",
     )
     proxy_tls_certificate: str = _setting(
-        "", text, "PEM file for the proxy; empty: by Secret in a cluster, else plain HTTP, for loopback or behind an ingress."
+        "", text, "PEM file with the proxy's certificate. Default: Secret akua-proxy-tls in a cluster, else plain HTTP."
     )
     proxy_tls_key: str = _setting("", text, "PEM file with the proxy's key.")
     webhook_tls_certificate: str = _setting(
-        "", text, "PEM file for the webhook; empty: by Secret in a cluster, else one of our own below .akua."
+        "",
+        text,
+        "PEM file with the webhook's certificate. Default: Secret akua-webhook-tls in a cluster, else one in .akua/tls.",
     )
     webhook_tls_key: str = _setting("", text, "PEM file with the webhook's key.")
     webhook_client_ca_file: str = _setting(
-        "", pem_file, "PEM file with the CA of the certificates by which API servers are known to the webhook."
+        "", pem_file, "PEM file with the CA of the client certificates that API servers present to the webhook."
     )
     webhook_client_names: tuple[str, ...] = _setting(
-        (), words, "Common or DNS names (comma-separated) of those certificates; empty: any of that CA."
+        (), words, "Common or DNS names (comma-separated) accepted in those certificates. Default: any."
     )
     webhook_token_file: str = _setting(
-        "", text, "File with the bearer tokens, one a line, by which API servers are known to the webhook."
+        "", text, "File with the bearer tokens, one per line, that API servers present to the webhook."
     )
     webhook_unverified: str = _setting(
         "answer",
         unverified,
-        "With either of them, what becomes of reviews without a credential: answer (and do not record), or refuse.",
+        "If one of the two is set, what to do with reviews that have no credential: answer (unrecorded), or refuse.",
     )
-    staleness_limit: float = _setting(15.0, duration, "Pulls are refused when the state was not proven current for this long.")
+    staleness_limit: float = _setting(15.0, duration, "Refuse pulls when the state has not been proven current for this long.")
     install_token_lifetime: float = _setting(30 * 86400.0, duration, "How long an install token is valid.")
     access_token_lifetime: float = _setting(300.0, duration, "How long an access token is valid; 60s to 1h.")
-    drain: float = _setting(30.0, duration, "How long streams may go on after SIGTERM.")
+    drain: float = _setting(30.0, duration, "How long streams may continue after SIGTERM.")
     header_deadline: float = _setting(
-        10.0, duration, "How long a client may take for a TLS handshake, and then to send a request's headers."
+        10.0, duration, "How long a client may take for the TLS handshake, and again for a request's headers."
     )
     body_deadline: float = _setting(10.0, duration, "How long a client of the proxy may take to send a request's body.")
     idle_deadline: float = _setting(75.0, duration, "How long a connection may stay open between two requests.")
     stall_deadline: float = _setting(
-        120.0, duration, "How long a client may take to receive 64 KiB of an answer, or the rest of it when less is left."
+        120.0, duration, "How long a client may take to receive 64 KiB of a response, or what is left of it."
     )
-    connections: int = _setting(2048, count, "How many connections the proxy, and the webhook, accept at once.")
+    connections: int = _setting(2048, count, "How many connections the proxy and the webhook each accept at once.")
     connections_per_address: int = _setting(
-        256, count, "How many connections of one address may be without a verified client (IPv6: one /64). 0: no limit."
+        256, count, "How many connections without a verified client one address (IPv6: one /64) may hold. 0: no limit."
     )
     connections_per_install: int = _setting(
-        512, count, "How many connections of one install keep their place when there is no room. 0: all of them."
+        512, count, "How many connections of one install are kept when the listener is full. 0: all of them."
     )
     admission_held_bytes: int = _setting(
         32 * 1024 * 1024,
         size,
-        "How much of admission reviews that have not arrived completely the webhook holds at once; at least 8MiB.",
+        "How many bytes of incomplete admission reviews the webhook holds at once; at least 8MiB.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         (),
         proxy_networks,
-        "Load balancers (CIDR, comma-separated) whose X-Forwarded-For and Forwarded headers say which client asks.",
+        "Load balancers (CIDR, comma-separated) whose X-Forwarded-For and Forwarded headers are trusted.",
     )
     upstream_connect: float = _setting(10.0, duration, "How long a connection to an upstream may take.")
-    upstream_headers: float = _setting(60.0, duration, "How long an upstream may take to begin its answer.")
-    upstream_login: float = _setting(15.0, duration, "How long a login at an upstream or its token service may take in all.")
+    upstream_headers: float = _setting(60.0, duration, "How long an upstream may take to begin its response.")
+    upstream_login: float = _setting(15.0, duration, "How long a login to an upstream or its token service may take in total.")
     upstream_idle: float = _setting(30.0, duration, "How long an upstream may be silent in the middle of a body.")
     upstream_circuit_failures: int = _setting(
-        5, count, "After how many failures in a row a registry is left alone, for the credential that met them. 0: never."
+        5,
+        count,
+        "Consecutive failures after which a registry is not contacted for a while with the same credential. 0: never stop.",
     )
-    upstream_circuit_time: float = _setting(10.0, duration, "For how long it is left alone before it is asked again.")
+    upstream_circuit_time: float = _setting(10.0, duration, "How long such a registry is not contacted.")
     upstream_allowed_networks: tuple[str, ...] = _setting(
         (), networks, "Private networks (CIDR, comma-separated) that any upstream and its storage may be in."
     )
@@ -179,23 +191,23 @@ class Settings:
     upstream_identity_workspaces: tuple[str, ...] = _setting(
         ("*",),
         words,
-        "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own identity.",
+        "Workspaces (comma-separated, * for any) whose AWS credentials without keys use the proxy's own AWS identity.",
     )
-    upstream_ca_file: str = _setting("", pem_file, "PEM file with further CAs that upstreams' certificates may be from.")
+    upstream_ca_file: str = _setting("", pem_file, "PEM file with additional CAs to trust for upstreams.")
     target_namespaces: str = _setting(
         "",
         target_namespaces,
-        "Where installs may go in their own cluster: annotated namespaces only, whose annotation registry.akua.dev/workspaces "
-        "names the workspace, or any that lacks the annotation too. Default: annotated (with a state folder: any). Reserved "
-        "namespaces such as kube-system never.",
+        "Namespaces of their own cluster that installs may target. annotated: only those whose annotation "
+        "registry.akua.dev/workspaces names the workspace. any: also those without the annotation. Default: annotated, or any "
+        "with a state folder. Reserved namespaces such as kube-system are never targets.",
     )
     workspace_secrets_maximum: int = _setting(
         1048576,
         count,
-        "In a cluster, bytes of base64 that are held of a workspace's Secrets: of those that its credentials name.",
+        "In a cluster, how many bytes of base64 the proxy holds of the Secrets that a workspace's credentials name.",
     )
     containerd_config_path: str = _setting(
-        "/etc/containerd/certs.d", text, "containerd's folder of registry hosts, where `akua node-trust` writes."
+        "/etc/containerd/certs.d", text, "containerd's registry configuration folder, to which `akua node-trust` writes."
     )
     log_level: str = _setting("info", level, "debug, info, warning or error.")
 

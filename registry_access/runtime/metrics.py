@@ -44,10 +44,10 @@ class ProcessMetrics(MetricSet):
         self.certificate_expiry = self._gauge(
             "akua_certificate_expiry_timestamp_seconds", "When a serving certificate expires.", "server"
         )
-        self.log_drops = self._counter("akua_log_lines_dropped", "Log lines dropped because nobody read standard output.")
+        self.log_drops = self._counter("akua_log_lines_dropped", "Log lines dropped because standard output was blocked.")
         self.connections = self._gauge(
-            "akua_connections", "Open connections of clients that are known, and of strangers.", "server", "standing"
+            "akua_connections", "Open connections of known clients and of strangers.", "server", "standing"
         )
         self.connections_ended = self._counter(
-            "akua_connections_ended", "Connections and requests that a limit refused or ended.", "server", "reason"
+            "akua_connections_ended", "Connections and requests refused or ended by a limit.", "server", "reason"
         )

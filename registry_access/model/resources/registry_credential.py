@@ -62,7 +62,9 @@ def _registry(text: str) -> str:
 
 def _login(text: str) -> str:
     if not _LOGIN.fullmatch(text):
-        raise InvalidInput(f"{text!r} is not a login kind", remedy="write a lower-case word such as gitlab, or remove it")
+        raise InvalidInput(
+            f"{text!r} is not a login kind", remedy="write anonymous, basic, token, bearer, oauth, azure or aws, or leave it out"
+        )
     return text
 
 

@@ -128,7 +128,7 @@ def test_a_file_that_is_none(tmp_path: Path, content: str) -> None:
     ("given", "says"),
     [
         ({"AKUA_WEBHOOK_UNVERIFIED": "refuse"}, "AKUA_WEBHOOK_UNVERIFIED: would refuse every review"),
-        ({"AKUA_WEBHOOK_UNVERIFIED": "drop"}, "is neither answer nor refuse"),
+        ({"AKUA_WEBHOOK_UNVERIFIED": "drop"}, "is not answer or refuse"),
         ({"AKUA_WEBHOOK_CLIENT_NAMES": "kube-apiserver"}, "AKUA_WEBHOOK_CLIENT_CA_FILE: is missing"),
     ],
 )
