@@ -10,15 +10,16 @@ from starlette.types import Message, Scope, Send
 from proxy.metrics import ProxyMetrics
 from proxy.oci_errors import API_VERSION_HEADERS
 from proxy.protocol.distribution_path import BlobPath, ManifestPath, ReferrersPath, RepositoryPath, TagsPath
-from proxy.pull.content_coding import decoded
+from proxy.pull.coded_blob import BUFFERED_MAXIMUM, MANIFEST_MAXIMUM, beginning, chained, decoded_blob
 from proxy.pull.exchange import Exchange
 from proxy.pull.large_documents import LARGE, Turn
 from proxy.pull.manifest import checked_digest, json_object
 from proxy.pull.paging import next_link, paging
 from proxy.pull.relayed_headers import encoded, to_client, to_upstream, warnings
-from proxy.pull.streaming import CorruptBody, Sent, relay
+from proxy.pull.streaming import Sent, relay
 from proxy.pull.tag_list import renamed
 from proxy.upstream.errors import UpstreamTruncated
+from proxy.upstream.network.content_coding import decoded
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.network.resumption import ResumableBody
 from proxy.upstream.target import TargetKind, UpstreamTarget
@@ -27,9 +28,7 @@ from registry_access.model.errors import UpstreamError
 from registry_access.model.names.digest import Digest, is_digest
 from registry_access.runtime.connections.outgoing import Outgoing
 
-MANIFEST_MAXIMUM = 4 * 1024 * 1024  # distribution-spec, "Pushing Manifests": what registries are to accept at least
 LIST_MAXIMUM = 16 * 1024 * 1024  # registries that do not page answer all tags at once: 5 MB have been seen
-_BUFFERED_MAXIMUM = 64 * 1024
 _SENT_AT_ONCE = 16 * 1024  # about what leaves without waiting for the client: RFC 6928
 _WHOLE_ATTEMPTS = 3
 _REFUSAL_HEADERS = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "Docker-RateLimit-Source")
@@ -160,21 +159,28 @@ class UpstreamAnswer:
         # A part of a blob has no digest of its own to be checked against.
         digest = path.digest if response.status == 200 else None
         attempt = 1
-        while response.length is not None and response.length <= _BUFFERED_MAXIMUM:
+        while response.length is not None and response.length <= BUFFERED_MAXIMUM:
             try:
-                body = await response.read(_BUFFERED_MAXIMUM)
+                body = await response.read(BUFFERED_MAXIMUM)
             except UpstreamTruncated as error:
                 response, attempt = await self._asked_again(response, attempt, error), attempt + 1
                 continue
             coding = response.headers.get("Content-Encoding", "")
-            await self._whole(send, response, _checked(digest, body, coding) if digest else body)
+            await self._whole(send, response, decoded_blob(digest, body, coding) if digest else body)
             return
         headers = {"Content-Type": "application/octet-stream"} | self._headers(response)
         if response.length is not None:
             headers["Content-Length"] = str(response.length)
         pieces = ResumableBody(self._upstreams, self._access, self._target, self.asked, response)
         self._open.append(pieces)
-        await self._stream(send, self._start_of(response, headers), pieces.pieces(), digest)
+        streamed, coding = pieces.pieces(), response.headers.get("Content-Encoding", "identity")
+        if digest is not None and coding != "identity":
+            held, ended = await beginning(streamed, coding, self._turn)
+            if ended:
+                await self._whole(send, response, decoded_blob(digest, held, coding))
+                return
+            streamed = chained(held, streamed)
+        await self._stream(send, self._start_of(response, headers), streamed, digest)
 
     async def _document(self, response: UpstreamResponse, limit: int) -> tuple[UpstreamResponse, bytes]:
         """A JSON document, decoded, and the answer that it came with. An empty one was cut short, whatever its headers say."""
@@ -264,21 +270,6 @@ def _list_suffix(path: TagsPath | ReferrersPath) -> str:
     return "tags/list" if isinstance(path, TagsPath) else f"referrers/{path.digest}"
 
 
-def _checked(digest: Digest, body: bytes, coding: str) -> bytes:
-    """The blob's bytes: those that came, or what they are when decoded. Raises CorruptBody when neither has the digest."""
-    if _has(digest, body):
-        return body  # storage often says gzip of a layer that is gzip by itself
-    if coding and _has(digest, plain := decoded(body, coding, MANIFEST_MAXIMUM)):
-        return plain
-    raise CorruptBody(f"the upstream's bytes do not have the digest {digest}")
-
-
-def _has(digest: Digest, body: bytes) -> bool:
-    hasher = digest.hasher()
-    hasher.update(body)
-    return digest.matches(hasher)
-
-
 async def _slices(body: bytes) -> AsyncIterator[bytes]:
-    for first in range(0, len(body), _BUFFERED_MAXIMUM):
-        yield body[first : first + _BUFFERED_MAXIMUM]
+    for first in range(0, len(body), BUFFERED_MAXIMUM):
+        yield body[first : first + BUFFERED_MAXIMUM]

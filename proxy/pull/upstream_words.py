@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 
-from proxy.pull.content_coding import decoded
+from proxy.upstream.network.content_coding import decoded
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.quotation import quotable
 from proxy.upstream.upstreams import UpstreamAccess

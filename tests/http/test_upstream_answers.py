@@ -7,8 +7,9 @@ import base64
 import gzip
 import hashlib
 import json
+import random
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -386,6 +387,50 @@ async def test_what_cannot_be_decoded_is_refused_with_true_words(
     answer = await akua.pull(token, akua.path("acme/app", "manifests", "1.0"))
     assert answer.status_code == 502
     assert words in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["length", "chunked"])
+@pytest.mark.parametrize("count", [10, 100_000], ids=["small", "large"])
+@pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_configuration_that_is_compressed_although_identity_was_asked_for(
+    akua: World,
+    upstream: ScriptedUpstream,
+    token: str,
+    coding: str,
+    encode: Callable[[bytes], bytes],
+    count: int,
+    stated: bool,
+) -> None:
+    """quay/quay#1310: registry.access.redhat.com compresses the configurations of images."""
+    configuration = json.dumps(
+        {"history": [hashlib.sha256(b"%d" % number).hexdigest() for number in range(count // 10)]}
+    ).encode()
+    body = encode(configuration)
+    headers = {"Content-Encoding": coding}
+    upstream.answer = lambda request: (
+        Response(body, headers=headers) if stated else StreamingResponse(_pieces(body[:7], body[7:]), headers=headers)
+    )
+    digest = "sha256:" + hashlib.sha256(configuration).hexdigest()
+    answer = await akua.pull(token, akua.path("acme/app", "blobs", digest))
+    assert (answer.status_code, answer.content) == (200, configuration)
+    assert answer.headers["content-length"] == str(len(configuration))
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("stated", [True, False], ids=["length", "chunked"])
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_a_layer_that_is_marked_as_what_it_is_by_itself_stays_as_it_is(
+    akua: World, upstream: ScriptedUpstream, token: str, size: int, stated: bool
+) -> None:
+    """moby/moby#17595: a web server marks layers as x-gzip by their first bytes."""
+    layer = gzip.compress(random.Random(1).randbytes(size))
+    headers = {"Content-Encoding": "x-gzip"}
+    upstream.answer = lambda request: (
+        Response(layer, headers=headers) if stated else StreamingResponse(_pieces(layer[:99], layer[99:]), headers=headers)
+    )
+    digest = "sha256:" + hashlib.sha256(layer).hexdigest()
+    answer = await akua.pull(token, akua.path("acme/app", "blobs", digest))
+    assert (answer.status_code, answer.content) == (200, layer)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -33,6 +33,7 @@ from proxy.upstream.network.addresses import (
     private_addresses_allowed,
 )
 from proxy.upstream.network.private_registries import PrivateRegistries, port_of
+from proxy.upstream.network.redirect import origin, redirect_target
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.network.response_head import TolerantHandler
 from proxy.upstream.settings import ConnectionPolicy, UpstreamSettings
@@ -46,7 +47,6 @@ _READ_BUFFER = 512 * 1024
 _HEADER_LINE = 128 * 1024  # bytes: registries behind gateways send policies of 40 KB
 _HEADER_LINES = 256
 _HOST = re.compile(r"\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?", re.ASCII)
-_PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F))
 _LOW_PORTS = frozenset({80, 443})  # of those below 1024 that a redirect may lead to
 
 
@@ -159,8 +159,12 @@ class Connections:
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or not location or follow is Follow.NEVER:
                 return UpstreamResponse(response, redirected=elsewhere)
-            target = _readable(urljoin(hop.url, location))
-            within = _origin(target) == first.origin
+            try:
+                target = redirect_target(hop.url, location, hop.authority)
+            except UpstreamMisbehaved:
+                response.close()
+                raise
+            within = origin(target) == first.origin
             if follow is Follow.WITHIN and not within:
                 return UpstreamResponse(response, redirected=elsewhere)
             response.close()
@@ -242,19 +246,6 @@ def _written_host(parts: SplitResult) -> str:
     """The host as the URL has it, brackets included, in lower case."""
     authority = parts.netloc.lower()
     return authority if parts.port is None else authority.rpartition(":")[0]
-
-
-def _origin(url: str) -> tuple[str, str, int] | None:
-    parts = urlsplit(url)
-    try:
-        return parts.scheme, parts.hostname or "", port_of(parts)
-    except ValueError:
-        return None
-
-
-def _readable(url: str) -> str:
-    """A redirect's target as a request line can carry it, without its fragment; what is escaped already stays as it is."""
-    return quote(url.partition("#")[0], safe=_PRINTABLE)
 
 
 @contextmanager

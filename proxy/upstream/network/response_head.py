@@ -1,17 +1,25 @@
-"""The head of an upstream's answer before the parser sees it: an equal Content-Length said several times is said once.
+"""The head of an upstream's answer before the parser sees it, with what the clients' own HTTP libraries accept put in order.
 
-RFC 9110 section 8.6 lets a recipient do so, and the clients' own HTTP libraries do; aiohttp's parser does not.
+aiohttp's parser refuses each of these:
+  the same Content-Length several times is stated once       RFC 9110 section 8.6
+  a length beside chunked transfer coding does not count     RFC 9112 section 6.3, rule 3
+  lines may end with a line feed alone                       RFC 9112 section 2.2
+An empty line before the status line belongs to no answer and is passed over.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiohttp.client_proto import ResponseHandler
 
 HEAD_MAXIMUM = 256 * 1024  # bytes of one answer's head; beyond it the parser decides with what there is
-_END = b"\r\n\r\n"
+_END = re.compile(rb"\n\r?\n")
+_LINE_FEED = re.compile(rb"\r?\n")
+_CHUNKED = re.compile(rb"[\s,]chunked$")
 _LENGTH = b"content-length:"
+_CODING = b"transfer-encoding:"
 
 
 class TolerantHandler(ResponseHandler):
@@ -30,30 +38,39 @@ class TolerantHandler(ResponseHandler):
         if self._head is None or not data:
             super().data_received(data)
             return
-        self._head += data
+        self._head = (self._head + data).lstrip(b"\r\n")
         while self._head:
-            end = self._head.find(_END)
-            if end < 0 and len(self._head) <= HEAD_MAXIMUM:
+            end = _END.search(self._head)
+            if end is None and len(self._head) <= HEAD_MAXIMUM:
                 return
-            head, rest = (self._head[: end + len(_END)], self._head[end + len(_END) :]) if end >= 0 else (self._head, b"")
+            head, rest = (self._head[: end.end()], self._head[end.end() :]) if end else (self._head, b"")
             # An interim answer (1xx) is followed by the head of another.
-            interim = end >= 0 and head[9:10] == b"1"
-            self._head = rest if interim else None
-            super().data_received(single_length(head) + (b"" if interim else rest))
+            interim = end is not None and head[9:10] == b"1"
+            self._head = rest.lstrip(b"\r\n") if interim else None
+            super().data_received((in_order(head) if end else head) + (b"" if interim else rest))
             if not interim:
                 return
 
 
-def single_length(head: bytes) -> bytes:
-    """`head` with each Content-Length line once; lines that differ are left for the parser to refuse."""
-    if head.lower().count(_LENGTH) < 2:
-        return head
-    seen, kept = set[bytes](), list[bytes]()
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(_LENGTH):
-            value = line[len(_LENGTH) :].strip()
-            if value in seen:
-                continue
-            seen.add(value)
-        kept.append(line)
+def in_order(head: bytes) -> bytes:
+    """A whole `head` as the parser accepts it. Lengths that contradict each other are left for the parser to refuse."""
+    lines = _LINE_FEED.split(head)
+    chunked = any(line.lower().startswith(_CODING) and _CHUNKED.search(b" " + _value(line).lower()) for line in lines)
+    seen, kept, seen_length = set[bytes](), list[bytes](), False
+    for line in lines:
+        if not line.lower().startswith(_LENGTH):
+            kept.append(line)
+            continue
+        seen_length = True
+        values = {part.strip(b" \t") for part in _value(line).split(b",")}
+        if chunked or values <= seen:
+            continue
+        seen |= values
+        kept.append(b"Content-Length: " + values.pop() if len(values) == 1 else line)
+    if chunked and seen_length:
+        kept.insert(1, b"Connection: close")  # two readers may not agree where such an answer ends: nothing may follow it
     return b"\r\n".join(kept)
+
+
+def _value(line: bytes) -> bytes:
+    return line.partition(b":")[2].strip(b" \t")

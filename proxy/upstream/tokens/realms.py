@@ -26,8 +26,11 @@ def check_realm(
 
     `stated_only`: the registry was named by a redirect, so that its own host is nobody's word.
     """
-    parts = urlsplit(realm)
-    host = (parts.hostname or "").lower()
+    try:
+        parts = urlsplit(realm)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        raise RealmRefused(f"{registry} names a token service that is not a URL") from None
     if parts.scheme not in (("https", "http") if insecure else ("https",)) or not host or parts.username or parts.fragment:
         raise RealmRefused(f"{registry} names a token service that is not an https URL")
     authority = parts.netloc.lower()

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from proxy.upstream.errors import LoginFailed, LoginUnavailable, RateLimited
+from proxy.upstream.errors import LoginFailed, LoginUnavailable, RateLimited, UpstreamMisbehaved, UpstreamTruncated
+from proxy.upstream.network.content_coding import decoded
 from proxy.upstream.network.response import UpstreamResponse
 from proxy.upstream.quotation import quotable
 
@@ -26,8 +27,8 @@ async def read_answer(response: UpstreamResponse, whom: str, *, secrets: Iterabl
     if response.status == 429:
         raise RateLimited(f"{whom} limits the rate of logins", retry_after)
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = json.loads(decoded(body, response.headers.get("Content-Encoding", ""), ANSWER_MAXIMUM))
+    except (ValueError, RecursionError, UpstreamMisbehaved, UpstreamTruncated):
         answer = None
     if response.status >= 500:
         raise LoginUnavailable(f"{whom} answered {response.status}{_words(answer, secrets)}", response.status, retry_after)

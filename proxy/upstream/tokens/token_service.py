@@ -47,7 +47,7 @@ async def fetch_token(
         headers["Authorization"] = identity.header
     elif not isinstance(identity, Anonymous):
         raise LoginFailed(f"{registry} wants a user name and password for its token service")
-    url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}" if query else realm
+    url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(query, errors='surrogateescape')}" if query else realm
     response = await connections.request("GET", url, headers=headers, access=access, follow=Follow.WITHIN)
     whom = f"the token service of {registry}"
     default = _LIFETIME_OF_SILENT.get(".".join(registry.split(".")[-2:]), 60.0)

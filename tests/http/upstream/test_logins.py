@@ -7,6 +7,7 @@ The emulators' quirks: Azure/acr docs "AAD-OAuth.md"; Amazon ECR API Reference, 
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from proxy.upstream.errors import LoginFailed, RateLimited, RealmRefused
+from proxy.upstream.errors import LoginFailed, LoginUnavailable, RateLimited, RealmRefused
 from proxy.upstream.logins import aws
 from proxy.upstream.logins.aws import AwsLogin, endpoint, signed_request
 from proxy.upstream.logins.azure import NULL_GUID, AzureLogin
@@ -110,6 +111,34 @@ async def test_what_a_token_service_can_answer(
     connections, host = await connected(stack, Recorder((status, body)), "registry.example")
     with pytest.raises(error, match=words):
         await fetch_token(connections, host, bearer(f"https://{host}/token"), "s", Anonymous(), ACCESS)
+
+
+async def test_a_token_answer_that_is_compressed_although_identity_was_asked_for(stack: AsyncExitStack) -> None:
+    """quay/quay#1310: what stands before a registry compresses JSON unasked."""
+
+    class Compressing(Recorder):
+        async def answer(self, request: Request) -> Response:
+            response = await super().answer(request)
+            return Response(gzip.compress(bytes(response.body)), response.status_code, {"Content-Encoding": "gzip"})
+
+    recorder = Compressing(
+        (200, {"token": "t"}), (401, {"errors": [{"message": "bad credentials"}]}), (502, {"message": "later"})
+    )
+    connections, host = await connected(stack, recorder, "registry.example")
+    realm = bearer(f"https://{host}/token")
+    assert await fetch_token(connections, host, realm, "s", Anonymous(), ACCESS) == BearerToken("t", 60.0)
+    with pytest.raises(LoginFailed, match="bad credentials"):
+        await fetch_token(connections, host, realm, "s", Anonymous(), ACCESS)
+    with pytest.raises(LoginUnavailable, match="later"):
+        await fetch_token(connections, host, realm, "s", Anonymous(), ACCESS)
+
+
+async def test_a_service_that_is_named_in_other_bytes_than_utf_8_is_named_in_the_same_bytes(stack: AsyncExitStack) -> None:
+    recorder = Recorder((200, {"token": "t"}))
+    connections, host = await connected(stack, recorder, "registry.example")
+    challenge = Challenge("bearer", {"realm": f"https://{host}/token", "service": "caf\udce9"})
+    assert await fetch_token(connections, host, challenge, "", Anonymous(), ACCESS) == BearerToken("t", 60.0)
+    assert recorder.seen[0][1] == "/token?service=caf%E9"
 
 
 async def test_a_huge_token_answer_is_not_read(stack: AsyncExitStack) -> None:

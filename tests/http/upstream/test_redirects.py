@@ -99,7 +99,19 @@ async def test_a_redirect_leads_to_ports_of_the_web(stack: AsyncExitStack, port:
         await made.request("GET", f"http://{host}/v2/a", headers={}, access=INSIDE)
 
 
-@pytest.mark.parametrize("location", ["https://a.example:99999/", "https://a.example\\@b.example/", "https://a b.example/"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://a.example:99999/",
+        "https://a.example\\@b.example/",
+        "https://a b.example/",
+        "https://[/",
+        "https://[::1/",
+        "https://a.example:port/",
+        "https://a\xff.example/",  # not UTF-8 on the wire
+        "https://\xe2\x84\x80.example/",  # a letter that normalization turns into "a/c"
+    ],
+)
 async def test_a_redirect_that_is_read_in_two_ways_is_followed_in_neither(stack: AsyncExitStack, location: str) -> None:
     class Raw(Host):
         def app(self) -> Starlette:
@@ -112,6 +124,35 @@ async def test_a_redirect_that_is_read_in_two_ways_is_followed_in_neither(stack:
     made = await connections(stack)
     with pytest.raises(UpstreamMisbehaved):
         await made.request("GET", f"http://{host}/v2/a", headers={}, access=INSIDE)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        (b"/a%2Fb%20c?sig=x%2By+z%3D&d=%C3%A9", b"/a%2Fb%20c?sig=x%2By+z%3D&d=%C3%A9"),
+        (b"/a b?c=d e#f", b"/a%20b?c=d%20e"),
+        ("/caf\u00e9".encode(), b"/caf%C3%A9"),
+        (b"/caf\xe9?a=\xff", b"/caf%E9?a=%FF"),
+    ],
+)
+async def test_a_redirect_s_target_is_asked_for_byte_by_byte(stack: AsyncExitStack, location: bytes, target: bytes) -> None:
+    """Kriechi/aws-s3-reverse-proxy#3: signed URLs, and names of files in other encodings than UTF-8."""
+    seen: list[bytes] = []
+
+    class Raw(Host):
+        def app(self) -> Starlette:
+            async def answer(request: Request) -> Response:
+                seen.append(request.scope["raw_path"] + (b"?" + request.scope["query_string"]).rstrip(b"?"))
+                response = Response(status_code=200 if len(seen) > 1 else 307)
+                response.raw_headers.append((b"location", location))
+                return response
+
+            return Starlette(routes=[Route("/{path:path}", answer)])
+
+    host = await stack.enter_async_context(served(Raw().app()))
+    made = await connections(stack)
+    answer = await made.request("GET", f"http://{host}/v2/a", headers={}, access=INSIDE)
+    assert (answer.status, seen[1:]) == (200, [target])
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -34,6 +34,8 @@ def test_realms_of_the_registry_itself_and_of_known_pairs(realm: str, registry: 
         ("file:///etc/passwd", "ghcr.io"),
         ("", "ghcr.io"),
         ("https://auth.docker.io/token", "ghcr.io"),
+        ("https://[/token", "ghcr.io"),
+        ("https://\u2100.example/token", "ghcr.io"),
     ],
 )
 def test_other_realms_are_refused(realm: str, registry: str) -> None:

@@ -32,3 +32,13 @@ def decoded(body: bytes, coding: str, limit: int) -> bytes:
     if not decoder.eof:
         raise UpstreamTruncated("the upstream registry's compressed answer ends early")
     return plain
+
+
+def begins_as_document(beginning: bytes, coding: str) -> bool:
+    """Whether a body that is marked as `coding`, and begins like this, is a JSON object once it is decoded."""
+    if coding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return False
+    try:
+        return zlib.decompressobj(_EITHER_HEADER).decompress(beginning, 64).lstrip()[:1] == b"{"
+    except zlib.error:
+        return False
