@@ -6,6 +6,7 @@ It is readable in a narrow terminal, in a wide one, and in a plain log.
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +37,7 @@ class Stage:
     """Prints to standard output."""
 
     def __init__(self) -> None:
-        self.console = console(width=min(console().width, _WIDTH_MAXIMUM))
+        self.console = console(width=min(shutil.get_terminal_size((_WIDTH_MAXIMUM, 24)).columns, _WIDTH_MAXIMUM))
         self._number = 0
 
     def title(self, title: str, subtitle: str) -> None:

@@ -83,7 +83,7 @@ async def test_the_pods_of_an_install(cluster: ControlPlane) -> None:
         "shop-prod/web-abc-1",
     ]
     _, _, err = await akua(cluster, "install", "pods", "shop")
-    assert "install shop is revoked: these go on running" in err
+    assert "install shop is revoked: these pods keep running" in err
 
 
 async def test_an_install_that_is_gone_is_looked_for_everywhere(cluster: ControlPlane) -> None:

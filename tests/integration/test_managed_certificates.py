@@ -198,7 +198,7 @@ def test_one_leader_makes_what_both_serve_with(plane: ControlPlane, webhooks: li
     address = get(plane, "service", "akua-proxy")["spec"]["clusterIP"]
     assert names_in(data(plane, "akua-proxy-tls")["tls.crt"]) >= {HOST, "akua-proxy.akua-system.svc", address}
     assert "akua-webhook.akua-system.svc" in names_in(data(plane, "akua-webhook-tls")["tls.crt"])
-    made = [replica for replica in webhooks if "a CA was made" in replica.logs()]
+    made = [replica for replica in webhooks if "created a CA" in replica.logs()]
     assert len(made) == 1
     for replica in webhooks:
         context = ssl.create_default_context(cadata=bundle.decode())
@@ -290,7 +290,7 @@ def test_without_a_certificate_a_proxy_is_not_ready(plane: ControlPlane, tmp_pat
 
 
 def test_the_next_leader_goes_on(plane: ControlPlane, webhooks: list[ClusterProcess]) -> None:
-    first = next(replica for replica in webhooks if "a CA was made" in replica.logs())
+    first = next(replica for replica in webhooks if "created a CA" in replica.logs())
     first.stop()
     plane.kubectl("-n", "akua-system", "delete", "secret", "akua-webhook-tls")
     until(lambda: data(plane, "akua-webhook-tls"), seconds=40)

@@ -87,7 +87,7 @@ def _wait_for(url: str, status: int, process: subprocess.Popen[bytes]) -> None:
 def test_a_node_follows_the_service_and_the_ca_and_keeps_what_it_has(cluster: ControlPlane, tmp_path: Path) -> None:
     node = Node(cluster, tmp_path)
     code, said = node.run("--once")
-    assert (code, "Service akua-proxy is not in akua-system" in said) == (1, True), said
+    assert (code, "Service akua-proxy does not exist in akua-system" in said) == (1, True), said
     assert not node.certs_d.exists()
 
     cluster.kubectl("create", "service", "clusterip", "akua-proxy", "--namespace", "akua-system", "--tcp=443:15000")

@@ -72,7 +72,7 @@ async def test_replicas_that_start_at_once_migrate_once_and_keep_chains_of_their
 
 async def test_who_does_not_migrate_waits_for_who_does(database: str) -> None:
     waiting = SqlAuditTrail(database, writer="webhook", migrates=False)
-    with pytest.raises(AuditUnavailable, match="not made yet"):
+    with pytest.raises(AuditUnavailable, match="do not exist yet"):
         await waiting.start()
     proxy = SqlAuditTrail(database, writer="proxy")
     await proxy.start()

@@ -147,7 +147,7 @@ async def test_sigterm_drains_and_flushes(tmp_path: Path, upstream: UpstreamRegi
                 ready = until_not_ready(akua)
                 assert refuses_connections(akua.host)
                 received += sum(len(piece) for piece in pieces)
-            assert ready == {"ready": False, "failures": {"shutdown": "the process is stopping"}}
+            assert (ready["ready"], ready["failures"]) == (False, {"shutdown": "the process is stopping"})
             assert received == BLOB
             assert akua.process.wait(20) == 0
             row = akua.audit("--install", "shop", "--repository", "acme/app")[0]

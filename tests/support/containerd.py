@@ -6,7 +6,9 @@ The few protobuf messages are written by hand (k8s.io/cri-api, runtime/v1/api.pr
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +46,9 @@ def containerd(folder: Path) -> Iterator[Containerd]:
     program = requires_program("containerd")
     certs_d = folder / "certs.d"
     certs_d.mkdir(parents=True)
-    socket = folder / "containerd.sock"
+    # The kernel bounds a socket's path (108 bytes); pytest's folders are deep.
+    sockets = Path(tempfile.mkdtemp(prefix="akua-"))
+    socket = sockets / "containerd.sock"
     (folder / "config.toml").write_text(
         f"""\
 version = 2
@@ -72,6 +76,7 @@ config_path = "{certs_d}"
     finally:
         process.terminate()
         process.wait(15)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _answers(socket: Path) -> bool:
