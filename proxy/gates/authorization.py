@@ -68,10 +68,8 @@ def authorize(
 ) -> Authorization:
     """`decision` with gates 3 to 6 behind it, up to the first that fails."""
     question, found = _Question(identity, registry, repository, index, moment), _Found()
-    for gate in GATES:
-        result = gate(question, found)
-        if result is None:
-            continue
+    # A gate has no answer only where an earlier one failed, and there this ends.
+    for result in filter(None, (gate(question, found) for gate in GATES)):
         decision = decision.extended(result)
         if not result.passed:
             break

@@ -102,8 +102,7 @@ def safe_text(text: str, maximum: int = TEXT_MAXIMUM) -> str:
         kept.append(safe)
         left -= cost
     else:
-        if len(text) <= maximum:
-            return "".join(kept)
+        return "".join(kept)
     while kept and left < 1:
         left += len(kept.pop())
     return "".join(kept) + "…"

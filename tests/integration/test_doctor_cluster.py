@@ -276,7 +276,7 @@ def test_what_is_broken_on_purpose_is_found(cluster: Cluster) -> None:
     }, said
     assert found["settings"][0] == "warning"
     assert found["settings"][1].startswith(f"AKUA_HOST is other.example here but {HOST} at the proxy")
-    assert "another CA" in found["registration pods.registry.akua.dev"][1]
+    assert "is not the CA in ConfigMap akua-ca" in found["registration pods.registry.akua.dev"][1]
     for name in bad:
         assert any(mark in found[name][1] for mark in (";", ":")), f"{name} says no way out"
 

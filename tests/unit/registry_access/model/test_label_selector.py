@@ -44,3 +44,17 @@ def test_selectors_that_can_never_meet() -> None:
     assert not not_web.may_overlap(web)
     assert web.may_overlap(LabelSelector())
     assert web.may_overlap(LabelSelector((("tier", "x"),)))
+
+
+@pytest.mark.parametrize(
+    ("requirement", "text"),
+    [
+        (Requirement("app", Operator.IN, ("shop", "blog")), "app in (shop,blog)"),
+        (Requirement("app", Operator.NOT_IN, ("shop",)), "app notin (shop)"),
+        (Requirement("app", Operator.EXISTS), "app"),
+        (Requirement("app", Operator.DOES_NOT_EXIST), "!app"),
+    ],
+)
+def test_a_selector_is_written_as_kubectl_takes_it(requirement: Requirement, text: str) -> None:
+    assert str(requirement) == text
+    assert str(LabelSelector((("tier", "gold"),), (requirement,))) == f"tier=gold,{text}"

@@ -209,7 +209,7 @@ def test_a_secret_hides_its_values() -> None:
         ("RegistryCredential", {"type": "Zzz"}, "spec.type", "write one of"),
         ("RegistryCredential", {"type": "Basic", "secretName": None}, "spec.secretName", "name a Secret"),
         ("RegistryCredential", {"type": "Anonymous"}, "spec.secretName", "remove it"),
-        ("RegistryCredential", {"login": "Git Lab"}, "spec.login", "lower-case"),
+        ("RegistryCredential", {"login": "Git Lab"}, "spec.login", "write anonymous, basic"),
         ("RegistryCredential", {"repositories": ["acme/*", "acme/*"]}, "spec.repositories[1]", "remove one"),
         ("RegistryCredential", {"repositories": ["ACME"]}, "spec.repositories[0]", "lower-case"),
         ("RegistryCredential", {"repositories": "acme"}, "spec.repositories", "behind a dash"),
