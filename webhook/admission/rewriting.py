@@ -142,7 +142,7 @@ def judge(image: str, grants: Selection, attached: Collection[str] | None) -> Ve
         return Verdict(ImageOutcome.NOT_GRANTED, image, warning=told)
     usable = _usable(covering, attached)
     if not usable:
-        told = "this pod was created without the pull Secret; delete it and create it anew"
+        told = "this pod was created without the pull Secret; delete it and create it again"
         return _left(ImageOutcome.NO_SECRET, image, told)
     if usable[0].host != host:
         proxied = _at(usable[0].host, image)

@@ -163,7 +163,7 @@ def test_an_update_of_a_pod_from_before_the_grant_is_left_alone() -> None:
     rewriting = rewrite_pod(new, old, "UPDATE", "", (grant(),))
     assert rewriting.operations == []
     assert rewriting.outcomes == [ImageOutcome.NO_SECRET]
-    assert "create it anew" in rewriting.warnings[0]
+    assert "create it again" in rewriting.warnings[0]
 
 
 def test_ephemeral_containers_are_diffed_against_what_was_there() -> None:
